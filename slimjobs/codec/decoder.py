@@ -1,0 +1,204 @@
+"""Bytes to values and calls, importing nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgpack import Unpacker, unpackb
+
+from slimjobs.codec import scalars, values, wire
+from slimjobs.codec.values import Inert
+from slimjobs.codec.wire import HEADER
+from slimjobs.errors import PayloadDecodeError
+from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Room for the items of an array is made before they are read: a few bytes that promise large arrays
+# inside each other could ask for gigabytes. From this size on, a first pass in C that makes no
+# objects checks that the promises hold; below it the worst that can be asked for is some 30 MB.
+_UNCHECKED_BYTES = 4096
+# With this byte msgpack begins an ext value that has no bytes.
+_MARKER_BYTE = 0xC7
+
+
+def decode(data: bytes) -> Any:
+    """Return the value that was encoded, or (function, instance, args, kwargs) for a call.
+
+    Models in it are refs. Imports no module and runs no code but the decode functions of
+    registered value types.
+
+    Raises:
+        PayloadDecodeError: These are not the bytes of a value, or this version cannot read them.
+    """
+    try:
+        # Arrays are looked at one by one only where a marker may be among them.
+        if len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
+            try:
+                frame = _read_small(data)
+            except UnicodeDecodeError:
+                frame = _read(data)
+        else:
+            frame = _read(data)
+        if type(frame) is list:
+            if len(frame) == 4:
+                function, instance, args, kwargs = frame
+                return function, instance, tuple(args), kwargs
+            if len(frame) == 1:
+                return frame[0]
+    except PayloadDecodeError:
+        raise
+    except Exception as error:  # of many classes: msgpack's have no common base
+        raise PayloadDecodeError(f"the payload is damaged ({type(error).__name__})") from error
+    raise PayloadDecodeError("the payload is damaged (it is neither a value nor a call)")
+
+
+def _read_small(data: bytes) -> Any:
+    """Read bytes without markers through a kept unpacker: half the cost of a new one."""
+    try:
+        unpacker = _idle_unpackers.pop()
+    except IndexError:
+        unpacker = Unpacker(
+            strict_map_key=False,
+            ext_hook=_decode_scalar,
+            max_buffer_size=2 * _UNCHECKED_BYTES,
+            max_array_len=_UNCHECKED_BYTES,
+        )
+    unpacker.feed(data)
+    if unpacker.read_bytes(2) != HEADER:
+        raise _not_ours(data)
+    frame = unpacker.unpack()
+    if unpacker.read_bytes(1):
+        raise PayloadDecodeError("the payload is damaged (something follows its end)")
+    _idle_unpackers.append(unpacker)  # only where nothing was raised: it may hold half a value
+    return frame
+
+
+def _read(data: bytes) -> Any:
+    if data[:2] != HEADER:
+        raise _not_ours(data)
+    body = data[2:]
+    if len(body) > _UNCHECKED_BYTES:
+        unpacker = Unpacker(max_buffer_size=len(body))
+        unpacker.feed(body)
+        unpacker.skip()
+    reading = _Reading()
+    try:
+        return reading.read(body)
+    except UnicodeDecodeError:
+        return reading.read(body, "surrogatepass")
+
+
+def _decode_scalar(code: int, data: bytes) -> Any:
+    decode_scalar = scalars.DECODERS.get(code)
+    if decode_scalar is None:
+        raise PayloadDecodeError(f"type {code} is not known here; a newer slimjobs may have written it")
+    return decode_scalar(data)
+
+
+def _not_ours(data: bytes) -> PayloadDecodeError:
+    if data[:1] == wire.MAGIC and len(data) > 1:
+        return PayloadDecodeError(
+            f"the payload has format {data[1]}, this slimjobs reads format {wire.VERSION}",
+            hint="Upgrade slimjobs where jobs are read before where they are written.",
+        )
+    if data[:1] == b"\x80":
+        return PayloadDecodeError(
+            "the payload looks like a pickle, which slimjobs does not read",
+            hint="Set slimjobs.configure(read_pickle=True) for a migration, if you trust all that writes to this Redis.",
+        )
+    return PayloadDecodeError(
+        "these bytes are not a slimjobs payload", hint="Another serializer may have written them."
+    )
+
+
+class _Mark:
+    """What a marker is decoded to until its array is complete."""
+
+    __slots__ = ("build",)
+
+    def __init__(self, build: Callable[[list[Any]], Any]) -> None:
+        self.build = build
+
+
+class _Reading:
+    """Reads bytes that hold markers: builds what they announce, and counts them."""
+
+    __slots__ = ("open_marks",)
+
+    def __init__(self) -> None:
+        self.open_marks = 0
+
+    def read(self, body: bytes, unicode_errors: str | None = None) -> Any:
+        self.open_marks = 0
+        frame = unpackb(
+            body,
+            strict_map_key=False,
+            ext_hook=self._on_ext,
+            list_hook=self._on_list,
+            unicode_errors=unicode_errors,
+        )
+        if self.open_marks:
+            raise PayloadDecodeError("the payload is damaged (a marker heads no array)")
+        return frame
+
+    def _on_ext(self, code: int, data: bytes) -> Any:
+        mark = _MARKS.get(code)
+        if mark is None:
+            return _decode_scalar(code, data)
+        if data:
+            raise PayloadDecodeError("the payload is damaged (a marker with bytes)")
+        self.open_marks += 1
+        return mark
+
+    def _on_list(self, items: list[Any]) -> Any:
+        if items and type(items[0]) is _Mark:
+            self.open_marks -= 1
+            return items[0].build(items)
+        return items
+
+
+def _build_tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(items[1:])
+
+
+def _build_set(items: list[Any]) -> set[Any]:
+    return set(items[1:])
+
+
+def _build_frozenset(items: list[Any]) -> frozenset[Any]:
+    return frozenset(items[1:])
+
+
+def _build_ref(items: list[Any]) -> Ref:
+    _, name, pk, db = items
+    if type(name) is not str or not (db is None or type(db) is str):
+        raise PayloadDecodeError("the payload is damaged (a ref without a name)")
+    hash(pk)
+    return Ref(name, pk, db)
+
+
+def _build_enum(items: list[Any]) -> Any:
+    _, name, content = items
+    if type(name) is not str or type(content) not in (str, int):
+        raise PayloadDecodeError("the payload is damaged (an enum member without a name)")
+    return values.restore(Inert(True, name, content))
+
+
+def _build_value(items: list[Any]) -> Any:
+    _, name, content = items
+    if type(name) is not str:
+        raise PayloadDecodeError("the payload is damaged (a value type without a name)")
+    return values.restore(Inert(False, name, content))
+
+
+_MARKS = {
+    wire.TUPLE: _Mark(_build_tuple),
+    wire.SET: _Mark(_build_set),
+    wire.FROZENSET: _Mark(_build_frozenset),
+    wire.REF: _Mark(_build_ref),
+    wire.ENUM: _Mark(_build_enum),
+    wire.VALUE: _Mark(_build_value),
+}
+_idle_unpackers: list[Unpacker] = []

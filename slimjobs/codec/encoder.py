@@ -1,0 +1,153 @@
+"""Values and calls to bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgpack import ExtType, Packer
+
+from slimjobs.codec import scalars, values, wire
+from slimjobs.codec.values import Inert
+from slimjobs.codec.weight import NO_LIMIT, Refused, nested_too_deeply, weigh
+from slimjobs.errors import SlimjobsError, UnsupportedTypeError
+from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A packer keeps its buffer, so one that grew is not kept.
+_KEPT_BYTES = 2**20
+
+_REF, _ENUM, _VALUE = (ExtType(code, b"") for code in (wire.REF, wire.ENUM, wire.VALUE))
+_CONTAINERS: dict[type[Any], ExtType] = {
+    tuple: ExtType(wire.TUPLE, b""),
+    set: ExtType(wire.SET, b""),
+    frozenset: ExtType(wire.FROZENSET, b""),
+}
+
+
+class _NoRoom(Exception):
+    """What is left to encode cannot fit."""
+
+
+class Encoder:
+    """Encodes values and calls, keeping its packers, since making one costs more than using it.
+
+    Args:
+        dehydrate: Asked for whatever is no plain value: returns the Ref that stands for it, or None.
+    """
+
+    def __init__(self, dehydrate: Callable[[Any], Ref | None] = lambda value: None) -> None:
+        self._dehydrate = dehydrate
+        # A packer is taken out while it is used, so that each thread has its own, and so has an
+        # encode() that is called from a user's encode function. Popping a list is atomic.
+        self._idle: list[_Packing] = []
+
+    def encode(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
+        """Return the bytes of `value`, or None as soon as it is plain that they exceed `room`.
+
+        Bytes that are returned may still be more than `room`.
+
+        Raises:
+            Refused: Something in it cannot travel; carries the culprit and the error.
+        """
+        return self._pack([value], weigh(value, room))
+
+    def encode_call(
+        self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
+    ) -> bytes | None:
+        """Return the bytes of a call, with the same rules as `encode`."""
+        for arg in args:
+            kind = type(arg)
+            if kind is str:
+                room -= len(arg)
+            elif kind is not int:
+                room = weigh(arg, room)
+        if kwargs:
+            room = weigh(kwargs, room)
+        if instance is not None:
+            room = weigh(instance, room)
+        return self._pack([function, instance, [*args], kwargs], room)
+
+    def _pack(self, frame: list[Any], room: int) -> bytes | None:
+        if room < 0:
+            return None
+        try:
+            packing = self._idle.pop()
+        except IndexError:
+            packing = _Packing(self._dehydrate)
+        packing.room = room
+        try:
+            data: bytes = packing.pack(frame)
+        except _NoRoom:
+            return None
+        except UnicodeEncodeError:
+            # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
+            data = _Packing(self._dehydrate, "surrogatepass").pack(frame)
+        except ValueError as error:
+            if "recursion" not in str(error):
+                raise
+            raise nested_too_deeply(frame) from None
+        if len(data) < _KEPT_BYTES:
+            self._idle.append(packing)
+        return wire.HEADER + data
+
+
+class _Packing:
+    """A packer, and the room that is left for what it finds on its way."""
+
+    __slots__ = ("_dehydrate", "pack", "room")
+
+    def __init__(self, dehydrate: Callable[[Any], Ref | None], unicode_errors: str | None = None) -> None:
+        self.room = NO_LIMIT
+        self._dehydrate = dehydrate
+        # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
+        self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
+
+    def _reduce(self, value: Any) -> Any:
+        """Return what msgpack knows in place of a value that it does not know."""
+        cls = type(value)
+        marker = _CONTAINERS.get(cls)
+        if marker is not None:
+            return [marker, *value]
+        try:
+            scalar = scalars.ENCODERS.get(cls)
+            if scalar is not None:
+                code, encode = scalar
+                return ExtType(code, encode(value))
+            ref = value if cls is Ref else self._dehydrate(value)
+        except SlimjobsError as error:
+            raise Refused(value, error) from None
+        if ref is not None:
+            self._take(ref.pk)
+            return [_REF, ref.name, ref.pk, ref.db]
+        inert = value if cls is Inert else values.reduce(value)
+        if inert is not None:
+            self._take(inert.content)
+            return [_ENUM if inert.is_enum else _VALUE, inert.name, inert.content]
+        if isinstance(value, str):
+            return str.__str__(value)
+        raise Refused(value, _unsupported(value))
+
+    def _take(self, content: Any) -> None:
+        self.room = weigh(content, self.room)
+        if self.room < 0:
+            raise _NoRoom
+
+
+def _unsupported(value: Any) -> UnsupportedTypeError:
+    cls = type(value)
+    name = f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__qualname__
+    if callable(value) and hasattr(value, "__qualname__"):
+        hint = "Pass its import path as text, and import it in the task."
+    elif hasattr(value, "__next__") or cls.__module__ in ("_io", "tempfile"):
+        hint = "Pass what the task needs of it: a list of its items, a path, bytes."
+    elif isinstance(value, (dict, list, tuple, set, frozenset, int, float, bytes)):
+        base = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+        hint = f"Pass {base.__name__}(...), or let it travel as it is with slimjobs.register_type()."
+    else:
+        hint = (
+            "If it has an id and can be loaded again, call slimjobs.register(); "
+            "if it is a small value, slimjobs.register_type(); else pass what the task needs of it."
+        )
+    return UnsupportedTypeError(f"a {name} cannot travel", hint=hint)

@@ -1,0 +1,102 @@
+"""A lower bound for the bytes a value will take, found before it is encoded."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from msgpack import ExtType, Timestamp
+
+from slimjobs.errors import SlimjobsError, UnsupportedTypeError
+
+# Deeper values are refused: msgpack's packer ends at 511 levels, and whoever walks a decoded value
+# (hydration, a repr) needs a Python frame or two a level.
+MAX_DEPTH = 256
+NO_LIMIT = sys.maxsize
+
+# What msgpack would write without asking, as something else than it was: bytes, or our own codes.
+_DISGUISED = frozenset({bytearray, memoryview, ExtType, Timestamp})
+_SEQUENCES = frozenset({list, tuple, set, frozenset})
+_FLAT = frozenset({int, float, bool, type(None)})
+_MANY = 16
+_JOINABLE_BYTES = 2**20
+
+
+class Refused(Exception):
+    """Carries what cannot travel up to where its path can be found."""
+
+    def __init__(self, culprit: object, error: SlimjobsError) -> None:
+        super().__init__()
+        self.culprit = culprit
+        self.error = error
+
+
+def weigh(value: Any, room: int, depth: int = 0) -> int:
+    """Return what is left of `room` bytes, at most; negative as soon as the value cannot fit.
+
+    Counts one byte for everything and one for each character, so it never counts too much. It
+    stops where the room ends: a list of millions costs no more than a list of `room` items.
+
+    Raises:
+        Refused: The value is nested too deeply (or contains itself), or is of a type that msgpack
+            would disguise as another.
+    """
+    cls = type(value)
+    if cls in _SEQUENCES:
+        count = len(value)
+        room -= count
+        if room < 0:
+            return room
+        if count >= _MANY and cls is list:
+            text_bytes = _text_length(value, min(room, _JOINABLE_BYTES))
+            if text_bytes >= 0:
+                return room - text_bytes
+        for item in value:
+            kind = type(item)
+            if kind is str:
+                room -= len(item)
+            elif kind not in _FLAT:
+                if depth >= MAX_DEPTH:
+                    raise nested_too_deeply(item)
+                room = weigh(item, room, depth + 1)
+                if room < 0:
+                    break
+    elif cls is dict:
+        room -= 2 * len(value)
+        for pair in value.items():
+            if room < 0:
+                break
+            for item in pair:
+                kind = type(item)
+                if kind is str:
+                    room -= len(item)
+                elif kind not in _FLAT:
+                    if depth >= MAX_DEPTH:
+                        raise nested_too_deeply(item)
+                    room = weigh(item, room, depth + 1)
+    elif cls is str or cls is bytes:
+        room -= len(value)
+    elif cls in _DISGUISED:
+        raise Refused(value, UnsupportedTypeError(f"a {cls.__name__} cannot travel", hint="Pass bytes(...) instead."))
+    return room
+
+
+def _text_length(items: list[Any], room: int) -> int:
+    """Return the characters in a list of str, or -1 if it holds anything else or too many.
+
+    Three calls in C instead of a step in Python for each item.
+    """
+    try:
+        length = sum(map(len, items))
+        if length <= room:
+            "".join(items)  # raises where one of them is not a str
+            return length
+    except TypeError:
+        pass
+    return -1
+
+
+def nested_too_deeply(value: object) -> Refused:
+    """Return the refusal of a value that is nested too deeply, or contains itself."""
+    problem = f"nested more than {MAX_DEPTH} levels deep, or contains itself"
+    return Refused(value, UnsupportedTypeError(problem, hint="Pass a flatter value."))

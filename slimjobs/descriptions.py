@@ -1,0 +1,81 @@
+"""What a job is called in logs and dashboards, made without running any `repr` of the user's."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from slimjobs import locators
+from slimjobs.errors import SlimjobsError
+from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# RQ cuts each argument to 75 characters as well (rq.job.Job.get_call_string).
+_MOST_CHARACTERS = 75
+_MOST_ARGUMENTS = 8
+_SIZED = frozenset({str, bytes, list, tuple, set, frozenset, dict, bytearray})
+_PLAIN = frozenset({int, float, bool, type(None), str, bytes})
+
+
+def describe_call(task: str, args: Iterable[Any], kwargs: Mapping[str, Any], *, with_values: bool = False) -> str:
+    """Return a call as text: `app.jobs.send_email(<Email 1>, list[100])`.
+
+    Args:
+        task: The task's import path.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        with_values: Whether values of plain types are shown, bounded, instead of their types.
+    """
+    describe = _describe_value if with_values else _describe_type
+    shown = [describe(value) for value in args]
+    shown += [f"{name}={describe(value)}" for name, value in kwargs.items()]
+    if len(shown) > _MOST_ARGUMENTS:
+        shown[_MOST_ARGUMENTS:] = [f"... {len(shown) - _MOST_ARGUMENTS} more"]
+    return f"{task}({', '.join(shown)})"
+
+
+def _describe_type(value: Any) -> str:
+    cls = type(value)
+    if cls in _SIZED:
+        return f"{cls.__name__}[{len(value)}]"
+    if value is None:
+        return "None"
+    if cls in _PLAIN:
+        return cls.__name__
+    if isinstance(value, Enum):
+        return cls.__qualname__
+    try:
+        ref = value if cls is Ref else locators.dehydrate(value)
+    except SlimjobsError:
+        ref = None
+    return cls.__qualname__ if ref is None else f"<{ref.label}>"
+
+
+def _describe_value(value: Any, room: int = _MOST_CHARACTERS) -> str:
+    cls = type(value)
+    if cls is str or cls is bytes:
+        text = repr(value[:room])
+        return text if len(value) <= room and len(text) <= room + 2 else f"{text[:room]}..."
+    if cls is int:
+        # Longer ones are slow to print, or refused by Python itself.
+        return str(value) if value.bit_length() < 4 * room else f"int[{value.bit_length()} bits]"
+    if cls in _PLAIN:
+        return repr(value)
+    if cls is dict:
+        pairs = (f"{_describe_value(key, room)}: {_describe_value(item, room)}" for key, item in value.items())
+        return _joined("{", pairs, "}", room)
+    if cls is list or cls is tuple:
+        items = (_describe_value(item, room) for item in value)
+        return _joined("[", items, "]", room) if cls is list else _joined("(", items, ")", room)
+    return _describe_type(value)
+
+
+def _joined(opening: str, items: Iterable[str], closing: str, room: int) -> str:
+    text = ""
+    for item in items:
+        text += f", {item}" if text else item
+        if len(text) > room:
+            return f"{opening}{text[:room]}...{closing}"
+    return f"{opening}{text}{closing}"

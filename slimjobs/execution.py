@@ -1,0 +1,45 @@
+"""The call of a running job, with its models loaded and what was missing counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slimjobs import hydration, ledger
+from slimjobs.errors import RecordNotFoundError
+from slimjobs.logs import logger
+from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from rq.job import Job as RQJob
+
+
+def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any] | None:
+    """Return instance, args and kwargs with their models, or None where the call is to be left out.
+
+    Args:
+        job: The running job.
+        task: The task's import path.
+        instance: The instance of a bound method, or None.
+        args: Positional arguments, as decoded.
+        kwargs: Keyword arguments, as decoded.
+
+    Raises:
+        RecordNotFoundError: Rows are missing, and the task does not say otherwise.
+        RecordUnavailableError: A database could not be reached.
+        PayloadDecodeError: A value type or enum is not known in this process.
+        ConfigurationError: A class is not registered in this process.
+    """
+    policy = hydration.policy_for(task)
+    try:
+        hydrated = hydration.hydrate(instance, args, kwargs, policy=policy, task=task)
+    except RecordNotFoundError as error:
+        ledger.record_missing(job.connection, job.origin, task, len(error.refs))
+        raise
+    if hydrated.missing:
+        ledger.record_missing(job.connection, job.origin, task, len(hydrated.missing))
+        # A method cannot be called on what is not there, whatever the policy.
+        if policy.on_missing == "discard" or (type(instance) is Ref and hydrated.values[0] is None):
+            logger.warning("%s: job %s discarded, no row for %r", task, job.id, hydrated.missing[0])
+            return None
+    loaded_instance, loaded_args, loaded_kwargs = hydrated.values
+    return loaded_instance, loaded_args, loaded_kwargs

@@ -1,0 +1,237 @@
+"""RQ's Job: dehydrates on the way in, hydrates for the call."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rq.exceptions import DeserializationError
+from rq.job import UNEVALUATED
+from rq.job import Job as RQJob
+from rq.utils import import_attribute, resolve_function_reference
+
+from slimjobs import ledger
+from slimjobs.errors import ConfigurationError, UnsupportedTypeError
+from slimjobs.execution import load_call
+from slimjobs.limits import for_task
+from slimjobs.payload import Call, Payload, build, compress
+from slimjobs.refs import Ref
+from slimjobs.results import storable_result
+from slimjobs.serializer import NO_QUEUE_LIMITS, Serializer, format_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+    from redis.client import Pipeline
+    from rq.serializers import Serializer as RQSerializer
+
+
+def _editable(name: str) -> Any:
+    """Return RQ's property, whose setter first reads what the payload holds.
+
+    RQ drops the payload when one of its fields is set, and makes it anew from the other fields.
+    """
+    base = getattr(RQJob, name)
+
+    def set_field(self: Job, value: Any) -> None:
+        if self._func_name is UNEVALUATED and self._data is not UNEVALUATED:
+            self._deserialize_data()
+        base.fset(self, value)
+
+    return property(base.fget, set_field, doc=base.__doc__)
+
+
+class Job(RQJob):
+    """A job whose models travel as refs.
+
+    Attributes:
+        default_serializer: What payloads are written and read with where none is given.
+        payload: The checked payload of a job that was made in this process, else None.
+        uncounted: What the ledger is to count of a job that is not written yet, else None.
+    """
+
+    default_serializer: ClassVar[Any] = Serializer
+
+    args = _editable("args")
+    kwargs = _editable("kwargs")
+    instance = _editable("instance")
+    func_name = _editable("func_name")
+
+    def __init__(
+        self, id: str | None = None, connection: Redis | None = None, serializer: RQSerializer | str | None = None
+    ) -> None:
+        super().__init__(id, connection=connection, serializer=serializer or self.default_serializer)
+        self.payload: Payload | None = None
+        self.uncounted: ledger.Entry | None = None
+        self._counted: ledger.Entry | None = None
+        # The payload as it was last read or written, to spare compressing it at every save.
+        self._stored: tuple[bytes, bytes] | None = None
+
+    @classmethod
+    def create(  # type: ignore[override]  # RQ's other options are handed on as they are
+        cls,
+        func: Callable[..., Any] | str | Payload,
+        args: list[Any] | tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        connection: Redis | None = None,
+        **options: Any,
+    ) -> Job:
+        """Return a new job, its payload made and checked.
+
+        Args:
+            func: What to call: a function, a bound method, an import path, or a payload that a
+                queue has made already.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            connection: The Redis connection.
+            **options: RQ's, see `rq.job.Job.create`.
+
+        Raises:
+            PayloadTooLargeError: The payload is over its limit.
+            UnsupportedTypeError: Something in it cannot travel.
+            UnsavedModelError: A model in it has no primary key.
+        """
+        if isinstance(func, Payload):
+            payload = func
+        else:
+            serializer = cls(connection=connection, serializer=options.get("serializer")).serializer
+            call = call_of(func, args, kwargs, options.get("meta"))
+            limits = for_task(call.task, NO_QUEUE_LIMITS)
+            payload = build(call, limits, format_of(serializer), options.get("origin", ""))
+        options["description"] = options.get("description") or payload.description
+        job = super().create(payload.function, (), {}, connection, **options)
+        assert isinstance(job, Job)
+        job.data = payload.data
+        job._stored = payload.data, payload.stored_data
+        job.payload = payload
+        if not payload.is_counted:
+            job.uncounted = ledger.Entry.of_payload(job.origin, payload)
+        return job
+
+    @property
+    def task(self) -> str:
+        """The import path of what the job calls, a method's with its class."""
+        if self.payload is not None:
+            return self.payload.task
+        if self.instance is None:
+            return str(self.func_name)
+        return f"{_class_name(self.instance)}.{self.func_name}"
+
+    @property
+    def func(self) -> Any:
+        """What the job calls: the imported function, or the method of its instance."""
+        if self.func_name is None:
+            return None
+        # RQ asks whether the instance is true, which a model may deny.
+        return import_attribute(self.func_name) if self.instance is None else getattr(self.instance, self.func_name)
+
+    def _execute(self) -> Any:
+        """Load the models of the call, then let RQ make it."""
+        refs = self.instance, self.args, self.kwargs
+        if self.instance is None:
+            _ = self.func  # its module is imported first: it registers what the payload needs
+        try:
+            loaded = load_call(self, self.task, *refs)
+            if loaded is None:
+                return None
+            # What is asked of the job while it runs shows models, before and after it shows refs.
+            self._instance, self._args, self._kwargs = loaded
+            return super()._execute()
+        finally:
+            self._instance, self._args, self._kwargs = refs
+            ledger.flush_all()
+
+    def _deserialize_data(self) -> None:
+        try:
+            super()._deserialize_data()  # type: ignore[no-untyped-call]
+        except DeserializationError as error:
+            raise DeserializationError(f"job {self.id}: {error.__cause__}") from error.__cause__
+        if not isinstance(self._args, (list, tuple)) or not isinstance(self._kwargs, dict):
+            self.data = self._data
+            raise DeserializationError(f"job {self.id}: the payload is no call")
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        data = self.data
+        if self._stored is None or self._stored[0] is not data:
+            self._stored = data, compress(data)
+        self._data = b""  # RQ compresses whatever is here
+        try:
+            mapping: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
+        finally:
+            self._data = data
+        mapping["data"] = self._stored[1]
+        return mapping
+
+    def restore(self, raw_data: Any) -> Any:
+        super().restore(raw_data)
+        stored = raw_data.get(b"data") or raw_data.get("data")
+        if isinstance(self._data, bytes) and isinstance(stored, bytes):
+            self._stored = self._data, stored
+
+    def save(self, pipeline: Pipeline | None = None, include_meta: bool = True, include_result: bool = True) -> None:
+        """Write the job to Redis and, the first time, what the ledger counts of it."""
+        entry = self.uncounted
+        if entry is None:
+            super().save(pipeline, include_meta=include_meta, include_result=include_result)
+        elif pipeline is None:
+            with self.connection.pipeline() as own:
+                self.save(own, include_meta=include_meta, include_result=include_result)
+                own.execute()
+        else:
+            super().save(pipeline, include_meta=include_meta, include_result=include_result)
+            ledger.record(pipeline, [entry])
+            self.uncounted, self._counted = None, entry
+
+    def fetch_dependencies(self, watch: bool = False, pipeline: Pipeline | None = None) -> list[RQJob]:
+        # With this call Queue.setup_dependencies begins a transaction, and begins it anew where a
+        # dependency has changed meanwhile: what was buffered before, the count included, is gone.
+        if watch and self._counted is not None:
+            self.uncounted, self._counted = self._counted, None
+        return super().fetch_dependencies(watch=watch, pipeline=pipeline)
+
+    def _handle_success(self, *args: Any, **kwargs: Any) -> None:
+        result = self._result
+        limits = for_task(self.task, NO_QUEUE_LIMITS)
+        self._result = storable_result(result, self.task, self.id, limits, format_of(self.serializer))
+        try:
+            super()._handle_success(*args, **kwargs)
+        finally:
+            self._result = result
+
+
+def call_of(
+    func: Callable[..., Any] | str,
+    args: list[Any] | tuple[Any, ...] | None,
+    kwargs: dict[str, Any] | None,
+    meta: dict[str, Any] | None,
+) -> Call:
+    """Return the call that RQ's arguments describe.
+
+    Raises:
+        UnsupportedTypeError: No worker could import the function.
+        ConfigurationError: The arguments are of the wrong kind.
+    """
+    positional: Any = args or ()
+    keywords: Any = kwargs or {}
+    if not isinstance(positional, (list, tuple)) or not isinstance(keywords, dict):
+        raise ConfigurationError("args= takes a list or a tuple, kwargs= a dict")
+    instance: Any
+    instance, function = resolve_function_reference(func)
+    if inspect.isclass(instance):  # a class method, which its path finds
+        instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
+    task = function if instance is None else f"{_class_name(instance)}.{function}"
+    if "<" in function:
+        raise UnsupportedTypeError(
+            "no worker could import a lambda or a function inside a function",
+            hint="Define it at the top of a module.",
+            task=task,
+        )
+    return Call(task, function, instance, tuple(positional), keywords, meta)
+
+
+def _class_name(instance: Any) -> str:
+    if type(instance) is Ref:
+        return str(instance.name)
+    cls = instance.__class__
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,41 @@
+"""The `slimjobs` logger, and how often a task may speak in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from threading import Lock
+
+logger = logging.getLogger("slimjobs")
+
+
+class Throttle:
+    """Lets one line through for a key and period, and counts those held back.
+
+    Args:
+        period_seconds: How long a key is silent after it has spoken.
+    """
+
+    def __init__(self, period_seconds: float = 60.0) -> None:
+        self.period_seconds = period_seconds
+        self._lock = Lock()
+        self._spoken: dict[object, tuple[float, int]] = {}
+
+    def admit(self, key: object) -> int | None:
+        """Return how many lines were held back since the last one, or None to hold this one back."""
+        now = time.monotonic()
+        with self._lock:
+            spoken_at, held_back = self._spoken.get(key, (None, 0))
+            if spoken_at is not None and now - spoken_at < self.period_seconds:
+                self._spoken[key] = (spoken_at, held_back + 1)
+                return None
+            self._spoken[key] = (now, 0)
+            return held_back
+
+    def reset(self) -> None:
+        """Let every key speak again; for tests."""
+        with self._lock:
+            self._spoken.clear()
+
+
+size_warnings = Throttle()

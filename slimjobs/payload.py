@@ -1,0 +1,198 @@
+"""A call becomes bytes: dehydrated, encoded, weighed, checked. Nothing here writes to Redis."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slimjobs import locators, parts
+from slimjobs.codec import NO_LIMIT, Encoder, Refused
+from slimjobs.descriptions import describe_call
+from slimjobs.errors import PayloadTooLargeError, SlimjobsError, describe_parts
+from slimjobs.limits import settings
+from slimjobs.logs import logger, size_warnings
+from slimjobs.sizes import format_pair
+
+if TYPE_CHECKING:
+    from slimjobs.limits import Limits
+
+# RQ reads both forms. zlib costs more than it saves below, and takes no byte off many small payloads.
+_COMPRESSED_FROM_BYTES = 1024
+_DEFLATED = 8  # the low half of the first byte of all zlib data (RFC 1950, CM)
+
+_encoder = Encoder(locators.dehydrate)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a job carries, before it is bytes.
+
+    Attributes:
+        task: The import path of what is called, for messages and counts.
+        function: What RQ stores: the import path, or a method's name.
+        instance: The instance of a bound method, or None.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        meta: The job's meta, or None.
+    """
+
+    task: str
+    function: str
+    instance: Any = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] | None = None
+
+    def parts(self) -> dict[str, Any]:
+        return parts.call_parts(self.instance, self.args, self.kwargs, self.meta)
+
+
+@dataclass
+class Payload:
+    """A checked payload, ready to be written.
+
+    Attributes:
+        task: The import path of the task.
+        function: What RQ stores as the function's name.
+        data: The serialized call.
+        stored_data: The same as written to Redis.
+        meta_bytes: The bytes of the serialized meta.
+        description: The text for logs and dashboards.
+        is_warned: Whether it is over `warn_bytes`.
+        limits: The limits that it was checked against.
+        is_counted: Whether the ledger knows of it already.
+    """
+
+    task: str
+    function: str
+    data: bytes
+    stored_data: bytes
+    meta_bytes: int
+    description: str
+    is_warned: bool
+    limits: Limits
+    is_counted: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data) + self.meta_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        return len(self.stored_data) + self.meta_bytes
+
+
+class Format:
+    """Our own wire format, as a way to write calls and values.
+
+    `serializer` has another for serializers that are not ours.
+    """
+
+    def dump_call(self, call: Call, room: int) -> bytes | None:
+        """Return the bytes of a call, or None as soon as they cannot fit into `room` bytes."""
+        return _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, room)
+
+    def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
+        """Return the bytes of a value, or None as soon as they cannot fit into `room` bytes."""
+        return _encoder.encode(value, room)
+
+    def is_opaque(self, value: Any) -> bool:
+        """Return whether a value travels as a few bytes, whatever it holds."""
+        return locators.is_registered(value)
+
+
+def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
+    """Return the payload of a call, checked.
+
+    Args:
+        call: The call.
+        limits: What holds for it.
+        form: How it is written.
+        queue: The queue's name, for the log.
+
+    Raises:
+        PayloadTooLargeError: It is over `max_bytes`, and the mode is "reject".
+        UnsupportedTypeError: Something in it cannot travel.
+        UnsavedModelError: A model in it has no primary key.
+    """
+    room = limits.max_bytes if limits.mode == "reject" else NO_LIMIT
+    try:
+        data = form.dump_call(call, room)
+        meta = form.dump(call.meta, room) if call.meta else b""
+    except Refused as refused:
+        raise locate(refused, call.task, call.parts()) from None
+    if data is None or meta is None:
+        raise _too_large(call, None, limits, form)
+    is_warned = check(call, len(data) + len(meta), limits, form, queue)
+    with_values = settings().describe == "values"
+    description = describe_call(call.task, call.args, call.kwargs, with_values=with_values)
+    return Payload(call.task, call.function, data, compress(data), len(meta), description, is_warned, limits)
+
+
+def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str) -> bool:
+    """Hold a payload's size against the limits, and return whether it is large enough for a warning.
+
+    Raises:
+        PayloadTooLargeError: It is over `max_bytes`, and the mode is "reject".
+    """
+    if size_bytes <= limits.warn_bytes and size_bytes <= limits.max_bytes:
+        return False
+    if size_bytes > limits.max_bytes and limits.mode == "reject":
+        raise _too_large(call, size_bytes, limits, form)
+    if limits.mode != "track":
+        _warn(call, size_bytes, limits, form, queue)
+    return True
+
+
+def compress(data: bytes) -> bytes:
+    """Return payload bytes as they are stored, which RQ's `Job.restore` reads either way."""
+    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] and data[0] & 0x0F != _DEFLATED:
+        return data
+    return zlib.compress(data)
+
+
+def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> SlimjobsError:
+    """Return the error of a refusal, with the task and the path of its culprit."""
+    error = refused.error
+    error.task = task
+    error.path = parts.find_path(among, refused.culprit)
+    return error
+
+
+def _too_large(call: Call, size_bytes: int | None, limits: Limits, form: Format) -> PayloadTooLargeError:
+    among = call.parts()
+    error = PayloadTooLargeError(
+        task=call.task, limit_bytes=limits.max_bytes, parts=parts.largest_parts(among, form.is_opaque)
+    )
+    error.at_least = size_bytes is None
+    error.size_bytes = size_bytes or max(parts.total_bytes(among, form.is_opaque), limits.max_bytes + 1)
+    return error
+
+
+def _warn(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str) -> None:
+    held_back = size_warnings.admit(call.task)
+    if held_back is None:
+        return
+    is_over = size_bytes > limits.max_bytes
+    limit_bytes = limits.max_bytes if is_over else limits.warn_bytes
+    size, limit = format_pair(size_bytes, limit_bytes)
+    largest = parts.largest_parts(call.parts(), form.is_opaque)
+    logger.warning(
+        "%s: payload is %s, %s is %s; %s%s",
+        call.task,
+        size,
+        "limit" if is_over else "warning from",
+        limit,
+        describe_parts(largest[:1]) if largest else "it is in the task's name",
+        f" ({held_back} more held back)" if held_back else "",
+        extra={
+            "task": call.task,
+            "queue": queue,
+            "payload_bytes": size_bytes,
+            "limit_bytes": limit_bytes,
+            "largest_path": largest[0][0] if largest else None,
+            "largest_bytes": largest[0][1] if largest else None,
+            "held_back": held_back,
+        },
+    )

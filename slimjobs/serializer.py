@@ -1,0 +1,110 @@
+"""RQ's `dumps` and `loads`, and how serializers that are not ours are asked for a call's bytes.
+
+This is the only module that knows RQ's 4-tuple: (function's name, instance, args, kwargs).
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from slimjobs import codec
+from slimjobs.codec import NO_LIMIT, Refused, weigh
+from slimjobs.errors import PayloadDecodeError
+from slimjobs.limits import Limits, for_task, settings
+from slimjobs.payload import Call, Format, build, locate
+
+if TYPE_CHECKING:
+    from rq.serializers import Serializer as RQSerializer
+
+
+class Serializer:
+    """Writes and reads RQ's payloads in slimjobs' format: `Queue(..., serializer=slimjobs.Serializer)`.
+
+    On its own, in a stock `rq.Queue`, it makes refs of models and is the backstop for limits, as far
+    as a serializer can: RQ asks it when other commands of the job may be buffered already. The
+    queue, job and worker classes of slimjobs check earlier, and load refs for the call.
+    """
+
+    @staticmethod
+    def dumps(value: Any, /) -> bytes:
+        """Return the bytes of a call (RQ's 4-tuple), of a job's meta or of a result.
+
+        Raises:
+            PayloadTooLargeError: A call is over the limits of its task or of the process.
+            UnsupportedTypeError: Something in it cannot travel.
+            UnsavedModelError: A model in it has no primary key.
+        """
+        if _is_call(value):
+            function, instance, args, kwargs = value
+            call = Call(str(function), function, instance, args, kwargs)
+            return build(call, for_task(call.task, NO_QUEUE_LIMITS), SLIM).data
+        try:
+            data = SLIM.dump(value)
+        except Refused as refused:
+            raise locate(refused, None, {"value": value}) from None
+        assert data is not None  # there was no limit
+        return data
+
+    @staticmethod
+    def loads(data: bytes, /) -> Any:
+        """Return what was written; models in it are refs.
+
+        Raises:
+            PayloadDecodeError: These are not the bytes of a payload, or this process cannot read
+                them.
+        """
+        if data[:1] != codec.MAGIC and settings().read_pickle:
+            try:
+                return pickle.loads(data)
+            except Exception as error:  # a pickle can raise anything
+                raise PayloadDecodeError(f"the pickle cannot be read ({type(error).__name__}: {error})") from error
+        return codec.decode(data)
+
+
+class ForeignFormat(Format):
+    """The format of a serializer that is not ours, such as RQ's pickle.
+
+    What it writes is left as it is, models included: jobs stay readable for workers that know
+    nothing of slimjobs. Limits and counts hold.
+    """
+
+    def __init__(self, serializer: RQSerializer) -> None:
+        self._serializer = serializer
+
+    def dump_call(self, call: Call, room: int) -> bytes | None:
+        if room < NO_LIMIT and _exceeds(call, room):
+            return None
+        return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
+
+    def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
+        return self._serializer.dumps(value)
+
+    def is_opaque(self, value: Any) -> bool:
+        return False
+
+
+def format_of(serializer: RQSerializer) -> Format:
+    """Return how a queue with this serializer writes."""
+    return SLIM if serializer is Serializer or isinstance(serializer, Serializer) else ForeignFormat(serializer)
+
+
+def _is_call(value: Any) -> bool:
+    return (
+        type(value) is tuple
+        and len(value) == 4
+        and (type(value[0]) is str or value[0] is None)
+        and type(value[2]) is tuple
+        and type(value[3]) is dict
+    )
+
+
+def _exceeds(call: Call, room: int) -> bool:
+    try:
+        return weigh([*call.args, call.kwargs], room) < 0
+    except Refused:
+        return False  # of a type that this serializer may well know
+
+
+SLIM = Format()
+NO_QUEUE_LIMITS = Limits()

