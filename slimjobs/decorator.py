@@ -4,160 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rq.job import get_current_job
-from rq.queue import Queue as RQQueue
 
 from slimjobs import hydration, limits, tagging
-from slimjobs.codec import Refused
-from slimjobs.errors import ConfigurationError
+from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.execution import load_call
 from slimjobs.job import Job
-from slimjobs.payload import Call, build, locate
 from slimjobs.queue import Queue
-from slimjobs.serializer import NO_QUEUE_LIMITS, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Callable
 
     from redis import Redis
-    from redis.client import Pipeline
-    from rq.job import Job as RQJob
-    from rq.queue import EnqueueData
+    from rq.queue import Queue as RQQueue
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-# RQ's own names for what a job can be told besides its arguments.
-_OPTION_NAMES = frozenset(inspect.signature(RQQueue.enqueue_call).parameters) - {"self", "func", "args", "kwargs"}
-
-
-class Enqueuer(Generic[P]):
-    """Enqueues one task, with some options set."""
-
-    def __init__(self, function: Callable[..., Any], place: _Place, options: Mapping[str, Any]) -> None:
-        self._function = function
-        self._place = place
-        self._options = dict(options)
-        self._own_names = frozenset(inspect.signature(function).parameters)
-
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Enqueue a call, and return its job.
-
-        RQ's names (`job_id`, `at_front`, `depends_on`, ...) are options of the job, unless the
-        function has a parameter of that name.
-
-        Raises:
-            PayloadTooLargeError: The payload is over its limit.
-            UnsupportedTypeError: Something in it cannot travel.
-            UnsavedModelError: A model in it has no primary key.
-        """
-        queue, options = self._prepare(args, kwargs)
-        return queue.enqueue(self._function, **options)
-
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Enqueue a call; the same as `enqueue`."""
-        return self.enqueue(*args, **kwargs)
-
-    def enqueue_at(self, moment: datetime, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Schedule a call for a moment, and return its job; raises as `enqueue`."""
-        queue, options = self._prepare(args, kwargs)
-        return cast("RQJob", queue.enqueue_at(moment, self._function, **options))
-
-    def enqueue_in(self, delay: timedelta, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Schedule a call for some time from now, and return its job; raises as `enqueue`."""
-        queue, options = self._prepare(args, kwargs)
-        return queue.enqueue_in(delay, self._function, **options)
-
-    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueData:
-        """Return a call for `enqueue_many`."""
-        queue, options = self._prepare(args, kwargs)
-        if "job_timeout" in options:
-            options["timeout"] = options.pop("job_timeout")
-        return queue.prepare_data(self._function, **options)
-
-    def enqueue_many(
-        self, calls: Iterable[EnqueueData], *, pipeline: Pipeline | None = None, group_id: str | None = None
-    ) -> list[RQJob]:
-        """Enqueue what `prepare` returned, all of it or nothing, and return the jobs.
-
-        Raises:
-            BatchTooLargeError: Together they are over `max_batch_bytes`.
-            PayloadTooLargeError: One of them is over its limit.
-            UnsupportedTypeError: Something in one of them cannot travel.
-            UnsavedModelError: A model in one of them has no primary key.
-        """
-        return self._place.queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
-
-    def options(self, **options: Any) -> Enqueuer[P]:
-        """Return the same with options set: `send_email.options(at_front=True).enqueue(email)`.
-
-        Raises:
-            ConfigurationError: RQ knows no such option.
-        """
-        return Enqueuer(self._function, self._place, {**self._options, **_checked(options)})
-
-    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[RQQueue, dict[str, Any]]:
-        """Return the queue, and what to hand to its methods besides the function."""
-        options = dict(self._options)
-        for name in [name for name in kwargs if name not in self._own_names]:
-            if name in _OPTION_NAMES or name == "job_timeout":
-                options["timeout" if name == "job_timeout" else name] = kwargs.pop(name)
-        if "timeout" in options:
-            options["job_timeout"] = options.pop("timeout")
-        queue = self._place.queue
-        if not isinstance(queue, Queue):
-            args, kwargs, options = self._slim_down(queue, args, kwargs, options)
-        return queue, {**options, "args": args, "kwargs": kwargs}
-
-    def _slim_down(
-        self, queue: RQQueue, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
-        """Do for a stock queue what ours does by itself: make refs, and check the limits."""
-        task = task_name(self._function)
-        call = Call(task, task, None, args, kwargs, options.get("meta"))
-        form = format_of(queue.serializer)
-        try:
-            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer)
-        except Refused as refused:
-            raise locate(refused, task, call.parts()) from None
-        slim = Call(task, task, None, args, kwargs, options.get("meta"))
-        payload = build(slim, limits.for_task(task, NO_QUEUE_LIMITS), form, queue.name)
-        return args, kwargs, {"description": payload.description, **options}
-
-
-class Task(Enqueuer[P], Generic[P, R_co]):
-    """A function with `@slimjobs.job`, as type checkers see it."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function, here and now."""
-        raise NotImplementedError
-
-
-class _Place:
-    """Where a task's jobs go: known at the first enqueue, since connections often come late."""
-
-    def __init__(
-        self, queue: RQQueue | str, connection: Redis | Callable[[], Redis] | None, queue_class: type[RQQueue]
-    ) -> None:
-        self._queue = queue
-        self._connection = connection
-        self._queue_class = queue_class
-
-    @property
-    def queue(self) -> RQQueue:
-        if isinstance(self._queue, str):
-            connection = self._connection
-            # A Redis can be called neither; a function that returns one can.
-            if connection is not None and callable(connection):
-                connection = connection()
-            if connection is None:
-                raise ConfigurationError(f"the task on queue {self._queue!r} has no connection=")
-            self._queue = self._queue_class(self._queue, connection=connection)
-        return self._queue
 
 
 def job(
@@ -196,8 +60,8 @@ def job(
     """
     own_limits = limits.Limits(max_bytes=max_bytes, warn_bytes=warn_bytes, mode=mode)
     policy = hydration.Policy(on_missing, wait_for_row)
-    place = _Place(queue, connection, queue_class)
-    checked = _checked({**options, "timeout": timeout} if timeout is not None else options)
+    place = Place(queue, connection, queue_class)
+    checked = checked_options({**options, "timeout": timeout} if timeout is not None else options)
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         name = task_name(function)
@@ -210,11 +74,6 @@ def job(
         return cast("Task[P, R]", wrapper)
 
     return decorate
-
-
-def task_name(function: Callable[..., Any]) -> str:
-    """Return a function's import path, as RQ stores it."""
-    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -246,13 +105,3 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return None if loaded is None else function(*loaded[0], **loaded[1])
 
     return wrapper
-
-
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    checked = {"timeout" if name == "job_timeout" else name: value for name, value in options.items()}
-    unknown = sorted(checked.keys() - _OPTION_NAMES)
-    if unknown:
-        raise ConfigurationError(
-            f"no such option of a job: {', '.join(unknown)}; RQ knows {', '.join(sorted(_OPTION_NAMES))}"
-        )
-    return checked

@@ -88,6 +88,7 @@ class PayloadTooLargeError(SlimjobsError, ValueError):
     at_least = False
 
     def describe(self) -> str:
+        """Return both numbers, and the largest parts by path."""
         size, limit = format_pair(self.size_bytes or 0, self.limit_bytes or 0)
         text = f"payload is {'at least ' if self.at_least else ''}{size}, limit is {limit}"
         return f"{text}; {describe_parts(self.parts)}" if self.parts else text
@@ -104,6 +105,7 @@ class BatchTooLargeError(SlimjobsError, ValueError):
     jobs = 0
 
     def describe(self) -> str:
+        """Return both numbers, and how many jobs had been added up."""
         size, limit = format_pair(self.size_bytes or 0, self.limit_bytes or 0)
         return f"the first {self.jobs} payloads of this enqueue_many are {size}, limit is {limit}"
 
@@ -128,6 +130,7 @@ class RecordNotFoundError(SlimjobsError, LookupError):
     hint = "Set on_missing= to say what such a job should do, or wait_for_row= if the row may come later."
 
     def describe(self) -> str:
+        """Return the first of the refs without a row."""
         shown = ", ".join(map(repr, self.refs[:5]))
         more = f" and {len(self.refs) - 5} more" if len(self.refs) > 5 else ""
         return f"no row for {shown}{more}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import hydration, ledger
+from slimjobs import entries, hydration
 from slimjobs.errors import RecordNotFoundError
 from slimjobs.logs import logger
 from slimjobs.refs import Ref
@@ -33,10 +33,10 @@ def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> t
     try:
         hydrated = hydration.hydrate(instance, args, kwargs, policy=policy, task=task)
     except RecordNotFoundError as error:
-        ledger.record_missing(job.connection, job.origin, task, len(error.refs))
+        entries.record_missing(job.connection, job.origin, task, len(error.refs))
         raise
     if hydrated.missing:
-        ledger.record_missing(job.connection, job.origin, task, len(hydrated.missing))
+        entries.record_missing(job.connection, job.origin, task, len(hydrated.missing))
         # A method cannot be called on what is not there, whatever the policy.
         if policy.on_missing == "discard" or (type(instance) is Ref and hydrated.values[0] is None):
             logger.warning("%s: job %s discarded, no row for %r", task, job.id, hydrated.missing[0])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slimjobs import locators, refs
+from slimjobs.codec.values import Inert, resolve
 from slimjobs.errors import ConfigurationError, RecordNotFoundError
 from slimjobs.refs import Ref
-from slimjobs.codec.values import Inert, resolve
 
 OnMissing = Literal["fail", "discard", "none"]
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rq.exceptions import DeserializationError
 from rq.job import UNEVALUATED
 from rq.job import Job as RQJob
-from rq.utils import import_attribute, resolve_function_reference
+from rq.serializers import resolve_serializer
+from rq.utils import import_attribute
 
-from slimjobs import ledger
-from slimjobs.errors import ConfigurationError, UnsupportedTypeError
+from slimjobs import entries, refusals
+from slimjobs.calls import call_of, class_name
 from slimjobs.execution import load_call
 from slimjobs.limits import for_task
-from slimjobs.payload import Call, Payload, build, compress
-from slimjobs.refs import Ref
+from slimjobs.payload import Payload, build, compress
 from slimjobs.results import storable_result
-from slimjobs.serializer import NO_QUEUE_LIMITS, Serializer, format_of
+from slimjobs.serializer import Serializer, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +58,22 @@ class Job(RQJob):
     func_name = _editable("func_name")
 
     def __init__(
-        self, id: str | None = None, connection: Redis | None = None, serializer: RQSerializer | str | None = None
+        self,
+        id: str | None = None,  # noqa: A002  # RQ's name
+        connection: Redis | None = None,
+        serializer: RQSerializer | str | None = None,
     ) -> None:
-        super().__init__(id, connection=connection, serializer=serializer or self.default_serializer)
+        super().__init__(id, connection=connection)
+        # RQ would look at the methods of the serializer for each job, which takes longer than the rest.
+        serializer = serializer or self.default_serializer
+        self.serializer = serializer if serializer is Serializer else resolve_serializer(serializer)
         self.payload: Payload | None = None
-        self.uncounted: ledger.Entry | None = None
-        self._counted: ledger.Entry | None = None
+        self.uncounted: entries.Entry | None = None
+        self._counted: entries.Entry | None = None
         # The payload as it was last read or written, to spare compressing it at every save.
         self._stored: tuple[bytes, bytes] | None = None
+        # Nothing can be left of an earlier job of this id, whose fields would have to be emptied.
+        self._omits_empty_fields = False
 
     @classmethod
     def create(  # type: ignore[override]  # RQ's other options are handed on as they are
@@ -97,17 +104,21 @@ class Job(RQJob):
         else:
             serializer = cls(connection=connection, serializer=options.get("serializer")).serializer
             call = call_of(func, args, kwargs, options.get("meta"))
-            limits = for_task(call.task, NO_QUEUE_LIMITS)
+            limits = for_task(call.task)
             payload = build(call, limits, format_of(serializer), options.get("origin", ""))
         options["description"] = options.get("description") or payload.description
         job = super().create(payload.function, (), {}, connection, **options)
         assert isinstance(job, Job)
-        job.data = payload.data
-        job._stored = payload.data, payload.stored_data
-        job.payload = payload
-        if not payload.is_counted:
-            job.uncounted = ledger.Entry.of_payload(job.origin, payload)
+        job._take(payload, is_new_id=options.get("id") is None)
         return job
+
+    def _take(self, payload: Payload, *, is_new_id: bool) -> None:
+        self.data = payload.data
+        self.payload = payload
+        self._stored = payload.data, payload.stored_data
+        self._omits_empty_fields = is_new_id
+        if not payload.is_counted:
+            self.uncounted = entries.Entry.of_payload(self.origin, payload)
 
     @property
     def task(self) -> str:
@@ -116,7 +127,7 @@ class Job(RQJob):
             return self.payload.task
         if self.instance is None:
             return str(self.func_name)
-        return f"{_class_name(self.instance)}.{self.func_name}"
+        return f"{class_name(self.instance)}.{self.func_name}"
 
     @property
     def func(self) -> Any:
@@ -140,7 +151,7 @@ class Job(RQJob):
             return super()._execute()
         finally:
             self._instance, self._args, self._kwargs = refs
-            ledger.flush_all()
+            refusals.flush_all()
 
     def _deserialize_data(self) -> None:
         try:
@@ -152,6 +163,7 @@ class Job(RQJob):
             raise DeserializationError(f"job {self.id}: the payload is no call")
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """Return what is written to Redis: the payload as it was read or made, small ones uncompressed."""
         data = self.data
         if self._stored is None or self._stored[0] is not data:
             self._stored = data, compress(data)
@@ -161,9 +173,10 @@ class Job(RQJob):
         finally:
             self._data = data
         mapping["data"] = self._stored[1]
-        return mapping
+        return {name: value for name, value in mapping.items() if value != ""} if self._omits_empty_fields else mapping
 
     def restore(self, raw_data: Any) -> Any:
+        """Take over what was read from Redis."""
         super().restore(raw_data)
         stored = raw_data.get(b"data") or raw_data.get("data")
         if isinstance(self._data, bytes) and isinstance(stored, bytes):
@@ -180,10 +193,12 @@ class Job(RQJob):
                 own.execute()
         else:
             super().save(pipeline, include_meta=include_meta, include_result=include_result)
-            ledger.record(pipeline, [entry])
+            entries.record(pipeline, [entry])
             self.uncounted, self._counted = None, entry
+        self._omits_empty_fields = False
 
     def fetch_dependencies(self, watch: bool = False, pipeline: Pipeline | None = None) -> list[RQJob]:
+        """Return the jobs that this one depends on; see `rq.job.Job.fetch_dependencies`."""
         # With this call Queue.setup_dependencies begins a transaction, and begins it anew where a
         # dependency has changed meanwhile: what was buffered before, the count included, is gone.
         if watch and self._counted is not None:
@@ -192,46 +207,9 @@ class Job(RQJob):
 
     def _handle_success(self, *args: Any, **kwargs: Any) -> None:
         result = self._result
-        limits = for_task(self.task, NO_QUEUE_LIMITS)
+        limits = for_task(self.task)
         self._result = storable_result(result, self.task, self.id, limits, format_of(self.serializer))
         try:
             super()._handle_success(*args, **kwargs)
         finally:
             self._result = result
-
-
-def call_of(
-    func: Callable[..., Any] | str,
-    args: list[Any] | tuple[Any, ...] | None,
-    kwargs: dict[str, Any] | None,
-    meta: dict[str, Any] | None,
-) -> Call:
-    """Return the call that RQ's arguments describe.
-
-    Raises:
-        UnsupportedTypeError: No worker could import the function.
-        ConfigurationError: The arguments are of the wrong kind.
-    """
-    positional: Any = args or ()
-    keywords: Any = kwargs or {}
-    if not isinstance(positional, (list, tuple)) or not isinstance(keywords, dict):
-        raise ConfigurationError("args= takes a list or a tuple, kwargs= a dict")
-    instance: Any
-    instance, function = resolve_function_reference(func)
-    if inspect.isclass(instance):  # a class method, which its path finds
-        instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
-    task = function if instance is None else f"{_class_name(instance)}.{function}"
-    if "<" in function:
-        raise UnsupportedTypeError(
-            "no worker could import a lambda or a function inside a function",
-            hint="Define it at the top of a module.",
-            task=task,
-        )
-    return Call(task, function, instance, tuple(positional), keywords, meta)
-
-
-def _class_name(instance: Any) -> str:
-    if type(instance) is Ref:
-        return str(instance.name)
-    cls = instance.__class__
-    return f"{cls.__module__}.{cls.__qualname__}"

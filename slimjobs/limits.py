@@ -130,7 +130,7 @@ def configure(
     Raises:
         ConfigurationError: An option cannot be read.
     """
-    global _settings
+    global _settings  # noqa: PLW0603  # the process has one
     limits = Limits(max_bytes, warn_bytes, max_batch_bytes, max_result_bytes, mode)
     now = replace(settings(), limits=limits.over(settings().limits))
     if describe is not None:
@@ -142,7 +142,7 @@ def configure(
 
 def settings() -> Settings:
     """Return what holds for this process; the environment is read at the first call."""
-    global _settings
+    global _settings  # noqa: PLW0603  # the process has one
     if _settings is None:
         _settings = read_environment(dict(os.environ))
     return _settings
@@ -150,7 +150,7 @@ def settings() -> Settings:
 
 def reset() -> None:
     """Forget `configure()` and read the environment again at the next call; for tests."""
-    global _settings
+    global _settings  # noqa: PLW0603  # the process has one
     _settings = None
 
 
@@ -176,9 +176,11 @@ def limit_task(task: str, limits: Limits) -> None:
     _task_limits[task] = limits
 
 
-def for_task(task: str, queue_limits: Limits) -> Limits:
-    """Return the limits that hold for a task on a queue: task over queue over process."""
-    limits = queue_limits.over(settings().limits)
+def for_task(task: str | None, queue_limits: Limits | None = None) -> Limits:
+    """Return the limits that hold for a task: its own over its queue's over the process's."""
+    limits = settings().limits
+    if queue_limits is not None:
+        limits = queue_limits.over(limits)
     own = _task_limits.get(task)
     return limits if own is None else own.over(limits)
 
@@ -206,4 +208,4 @@ def _read_flag(name: str, value: bool | str, label: str = "") -> bool:
 
 
 _settings: Settings | None = None
-_task_limits: dict[str, Limits] = {}
+_task_limits: dict[str | None, Limits] = {}

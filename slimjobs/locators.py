@@ -39,7 +39,7 @@ def register(
     load: Callable[[Any], T | None] | None = None,
     load_many: Callable[[list[Any]], Mapping[Any, T] | Iterable[T | None]] | None = None,
     name: str | None = None,
-    id: str | Callable[[T], Any] = "id",
+    id: str | Callable[[T], Any] = "id",  # noqa: A002  # what it is called in a call
     aliases: Iterable[str] = (),
 ) -> type[T]:
     """Let the instances of a class travel as refs, to be loaded again in the worker.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs import locators, parts
 from slimjobs.codec import NO_LIMIT, Encoder, Refused
@@ -37,15 +37,24 @@ class Call:
         meta: The job's meta, or None.
     """
 
-    task: str
-    function: str
+    task: str | None
+    function: str | None
     instance: Any = None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] | None = None
 
     def parts(self) -> dict[str, Any]:
+        """Return what the call carries, by path."""
         return parts.call_parts(self.instance, self.args, self.kwargs, self.meta)
+
+
+class Encoded(NamedTuple):
+    """The bytes of a call, and what was found when they were checked."""
+
+    data: bytes
+    meta_bytes: int
+    is_warned: bool
 
 
 @dataclass
@@ -76,10 +85,12 @@ class Payload:
 
     @property
     def size_bytes(self) -> int:
+        """The payload bytes: what a worker holds in memory, meta included."""
         return len(self.data) + self.meta_bytes
 
     @property
     def stored_bytes(self) -> int:
+        """The bytes in Redis, meta included."""
         return len(self.stored_data) + self.meta_bytes
 
 
@@ -116,6 +127,22 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         UnsupportedTypeError: Something in it cannot travel.
         UnsavedModelError: A model in it has no primary key.
     """
+    encoded = encode(call, limits, form, queue)
+    with_values = settings().describe == "values"
+    return Payload(
+        task=str(call.task),
+        function=str(call.function),
+        data=encoded.data,
+        stored_data=compress(encoded.data),
+        meta_bytes=encoded.meta_bytes,
+        description=describe_call(str(call.task), call.args, call.kwargs, with_values=with_values),
+        is_warned=encoded.is_warned,
+        limits=limits,
+    )
+
+
+def encode(call: Call, limits: Limits, form: Format, queue: str = "") -> Encoded:
+    """Return the bytes of a call, checked; raises as `build`."""
     room = limits.max_bytes if limits.mode == "reject" else NO_LIMIT
     try:
         data = form.dump_call(call, room)
@@ -124,10 +151,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         raise locate(refused, call.task, call.parts()) from None
     if data is None or meta is None:
         raise _too_large(call, None, limits, form)
-    is_warned = check(call, len(data) + len(meta), limits, form, queue)
-    with_values = settings().describe == "values"
-    description = describe_call(call.task, call.args, call.kwargs, with_values=with_values)
-    return Payload(call.task, call.function, data, compress(data), len(meta), description, is_warned, limits)
+    return Encoded(data, len(meta), check(call, len(data) + len(meta), limits, form, queue))
 
 
 def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str) -> bool:

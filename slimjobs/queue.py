@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from rq.job import JobStatus
 from rq.queue import Queue as RQQueue
 
-from slimjobs import ledger
+from slimjobs import entries, refusals
+from slimjobs.calls import call_of
 from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLargeError
-from slimjobs.job import Job, call_of
+from slimjobs.job import Job
 from slimjobs.limits import Limits, for_task, settings
 from slimjobs.logs import logger
 from slimjobs.payload import Call, Payload, build, check
@@ -17,7 +18,7 @@ from slimjobs.serializer import Serializer, format_of
 from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from redis.client import Pipeline
@@ -77,13 +78,16 @@ class Queue(RQQueue):
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
         self._check(job)
-        if pipeline is None and self._is_async and not (unique or job._dependency_ids or job.has_rate_limit):
+        # RQ before 3.0 knows neither rate limits nor unique jobs.
+        is_special = unique or job._dependency_ids or getattr(job, "has_rate_limit", False)
+        if pipeline is None and self._is_async and not is_special:
             with self.connection.pipeline() as own:
                 job = super().enqueue_job(job, pipeline=own, at_front=at_front)
-                ledger.record(own, ledger.take_refusals(self.connection))
+                entries.record(own, refusals.take(self.connection))
                 own.execute()
         else:
-            job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
+            unique_option = {"unique": True} if unique else {}
+            job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, **unique_option)
         self._settle(job)
         return job
 
@@ -96,7 +100,8 @@ class Queue(RQQueue):
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
         self._check(job)
-        job = super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
+        unique_option = {"unique": True} if unique else {}
+        job = super().schedule_job(job, datetime, pipeline=pipeline, **unique_option)
         self._settle(job)
         return job
 
@@ -134,9 +139,9 @@ class Queue(RQQueue):
             payload.is_counted = True  # all of them in one command, below
         pipe = self.connection.pipeline() if pipeline is None else pipeline
         jobs: list[RQJob] = super().enqueue_many(prepared, pipeline=pipe, group_id=group_id)
-        ledger.record(pipe, [ledger.Entry.of_payload(self.name, payload) for payload in payloads])
+        entries.record(pipe, [entries.Entry.of_payload(self.name, payload) for payload in payloads])
         if pipeline is None:
-            ledger.record(pipe, ledger.take_refusals(self.connection))
+            entries.record(pipe, refusals.take(self.connection))
             pipe.execute()
         return jobs
 
@@ -146,8 +151,11 @@ class Queue(RQQueue):
 
     def _build(self, func: Callable[..., Any] | str, args: Any, kwargs: Any, meta: Any) -> Payload:
         call = call_of(func, args, kwargs, meta)
-        with self._counting_refusals(call.task):
-            return build(call, self.limits_for(call.task), format_of(self.serializer), self.name)
+        try:
+            return build(call, for_task(call.task, self.limits), format_of(self.serializer), self.name)
+        except PayloadTooLargeError:
+            refusals.note(self.connection, self.name, str(call.task))
+            raise
 
     def _check(self, job: RQJob) -> None:
         """Hold a job that was made elsewhere against the limits here, before it is written."""
@@ -159,15 +167,18 @@ class Queue(RQQueue):
         meta_bytes = len(form.dump(job.meta) or b"") if job.meta else 0
         if limits != payload.limits or meta_bytes != payload.meta_bytes:
             call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta)
-            with self._counting_refusals(payload.task):
+            try:
                 payload.is_warned = check(call, len(payload.data) + meta_bytes, limits, form, self.name)
+            except PayloadTooLargeError:
+                refusals.note(self.connection, self.name, payload.task)
+                raise
             payload.limits, payload.meta_bytes = limits, meta_bytes
-            job.uncounted = ledger.Entry.of_payload(self.name, payload)
+            job.uncounted = entries.Entry.of_payload(self.name, payload)
         job.uncounted.queue = self.name
 
     def _refuse_batch(self, payloads: list[Payload], total_bytes: int, limits: Limits) -> BatchTooLargeError:
         for payload in payloads:
-            ledger.note_refusal(self.connection, self.name, payload.task)
+            refusals.note(self.connection, self.name, payload.task)
         error = BatchTooLargeError(task=payloads[-1].task, size_bytes=total_bytes, limit_bytes=limits.max_batch_bytes)
         error.jobs = len(payloads)
         return error
@@ -175,13 +186,11 @@ class Queue(RQQueue):
     def _settle(self, job: RQJob) -> None:
         """Count a job that RQ has written by a script of its own, as it does for unique jobs."""
         if isinstance(job, Job) and job.uncounted is not None:
-            ledger.send(self.connection, [job.uncounted])
+            entries.send(self.connection, [job.uncounted])
             job.uncounted = None
 
-    @contextmanager
-    def _counting_refusals(self, task: str) -> Iterator[None]:
-        try:
-            yield
-        except PayloadTooLargeError:
-            ledger.note_refusal(self.connection, self.name, task)
-            raise
+    def _persist_job(self, job: RQJob, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED) -> None:
+        # RQ writes the status by itself first, and again with the job.
+        job._status = status
+        job.save(pipeline=pipeline)
+        job.cleanup(ttl=job.ttl, pipeline=pipeline)

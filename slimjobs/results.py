@@ -45,7 +45,7 @@ def storable_result(result: Any, task: str, job_id: str, limits: Limits, form: F
         reason = f"{error.path or 'result'}: {error.describe()}"
     except SlimjobsError as error:
         reason = error.describe()
-    except Exception as error:  # a foreign serializer can raise anything
+    except Exception as error:  # noqa: BLE001  # a foreign serializer can raise anything
         reason = f"it cannot be serialized ({type(error).__name__})"
     is_kept = size_bytes is not None and limits.mode == "warn"
     logger.log(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from slimjobs import codec
 from slimjobs.codec import NO_LIMIT, Refused, weigh
 from slimjobs.errors import PayloadDecodeError
-from slimjobs.limits import Limits, for_task, settings
-from slimjobs.payload import Call, Format, build, locate
+from slimjobs.limits import for_task, settings
+from slimjobs.payload import Call, Format, encode, locate
 
 if TYPE_CHECKING:
     from rq.serializers import Serializer as RQSerializer
@@ -37,8 +37,7 @@ class Serializer:
         """
         if _is_call(value):
             function, instance, args, kwargs = value
-            call = Call(str(function), function, instance, args, kwargs)
-            return build(call, for_task(call.task, NO_QUEUE_LIMITS), SLIM).data
+            return encode(Call(function, function, instance, args, kwargs), for_task(function), SLIM).data
         try:
             data = SLIM.dump(value)
         except Refused as refused:
@@ -54,12 +53,12 @@ class Serializer:
             PayloadDecodeError: These are not the bytes of a payload, or this process cannot read
                 them.
         """
-        if data[:1] != codec.MAGIC and settings().read_pickle:
-            try:
-                return pickle.loads(data)
-            except Exception as error:  # a pickle can raise anything
-                raise PayloadDecodeError(f"the pickle cannot be read ({type(error).__name__}: {error})") from error
-        return codec.decode(data)
+        if data[:1] == codec.MAGIC or not settings().read_pickle:
+            return codec.decode(data)
+        try:
+            return pickle.loads(data)  # noqa: S301  # what read_pickle=True asks for, by name
+        except Exception as error:
+            raise PayloadDecodeError(f"the pickle cannot be read ({type(error).__name__}: {error})") from error
 
 
 class ForeignFormat(Format):
@@ -73,14 +72,17 @@ class ForeignFormat(Format):
         self._serializer = serializer
 
     def dump_call(self, call: Call, room: int) -> bytes | None:
+        """Return the bytes of a call, or None where its texts and containers alone exceed `room`."""
         if room < NO_LIMIT and _exceeds(call, room):
             return None
         return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
 
-    def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
+    def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
+        """Return the bytes of a value."""
         return self._serializer.dumps(value)
 
-    def is_opaque(self, value: Any) -> bool:
+    def is_opaque(self, value: Any) -> bool:  # noqa: ARG002  # such serializers write all there is
+        """Return False: whatever a value holds is written."""
         return False
 
 
@@ -107,4 +109,3 @@ def _exceeds(call: Call, room: int) -> bool:
 
 
 SLIM = Format()
-NO_QUEUE_LIMITS = Limits()

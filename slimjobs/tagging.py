@@ -52,7 +52,7 @@ def _knows_refs(serializer: RQSerializer) -> bool:
     probe = Ref("slimjobs", 1)
     try:
         return bool(serializer.loads(serializer.dumps(probe)) == probe)
-    except Exception:  # each serializer has its own way to say no
+    except Exception:  # noqa: BLE001  # each serializer has its own way to say no
         return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
@@ -12,6 +12,9 @@ from rq.worker import Worker as RQWorker
 from slimjobs.job import Job
 from slimjobs.queue import Queue
 from slimjobs.serializer import Serializer
+
+if TYPE_CHECKING:
+    from rq.job import Job as RQJob
 
 
 class _SlimDefaults(RQBaseWorker):
@@ -23,7 +26,7 @@ class _SlimDefaults(RQBaseWorker):
 
     default_serializer: ClassVar[Any] = Serializer
     queue_class = Queue
-    job_class = Job
+    job_class: type[RQJob] = Job
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
         options["serializer"] = options.get("serializer") or self.default_serializer

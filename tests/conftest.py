@@ -10,7 +10,7 @@ import pytest
 from pytest_redis import factories
 from redis import Redis
 
-from slimjobs import hydration, ledger, limits, locators, logs
+from slimjobs import hydration, limits, locators, logs, refusals
 from slimjobs.codec import values
 from slimjobs.demo.redis_server import find_redis_server
 
@@ -68,4 +68,4 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     limits.reset()
     logs.size_warnings.reset()
-    ledger._refusals.clear()
+    refusals.forget()

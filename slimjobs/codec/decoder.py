@@ -34,9 +34,9 @@ def decode(data: bytes) -> Any:
     """
     try:
         # Arrays are looked at one by one only where a marker may be among them.
-        if len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
+        if data[:2] == HEADER and len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
             try:
-                frame = _read_small(data)
+                frame = unpackb(data[2:], strict_map_key=False, ext_hook=_decode_scalar)
             except UnicodeDecodeError:
                 frame = _read(data)
         else:
@@ -54,28 +54,8 @@ def decode(data: bytes) -> Any:
     raise PayloadDecodeError("the payload is damaged (it is neither a value nor a call)")
 
 
-def _read_small(data: bytes) -> Any:
-    """Read bytes without markers through a kept unpacker: half the cost of a new one."""
-    try:
-        unpacker = _idle_unpackers.pop()
-    except IndexError:
-        unpacker = Unpacker(
-            strict_map_key=False,
-            ext_hook=_decode_scalar,
-            max_buffer_size=2 * _UNCHECKED_BYTES,
-            max_array_len=_UNCHECKED_BYTES,
-        )
-    unpacker.feed(data)
-    if unpacker.read_bytes(2) != HEADER:
-        raise _not_ours(data)
-    frame = unpacker.unpack()
-    if unpacker.read_bytes(1):
-        raise PayloadDecodeError("the payload is damaged (something follows its end)")
-    _idle_unpackers.append(unpacker)  # only where nothing was raised: it may hold half a value
-    return frame
-
-
 def _read(data: bytes) -> Any:
+    """Return the array that the bytes hold: the way for all that is large, special or damaged."""
     if data[:2] != HEADER:
         raise _not_ours(data)
     body = data[2:]
@@ -106,7 +86,7 @@ def _not_ours(data: bytes) -> PayloadDecodeError:
     if data[:1] == b"\x80":
         return PayloadDecodeError(
             "the payload looks like a pickle, which slimjobs does not read",
-            hint="Set slimjobs.configure(read_pickle=True) for a migration, if you trust all that writes to this Redis.",
+            hint="For a migration, set slimjobs.configure(read_pickle=True), if you trust all who write to this Redis.",
         )
     return PayloadDecodeError(
         "these bytes are not a slimjobs payload", hint="Another serializer may have written them."
@@ -201,4 +181,3 @@ _MARKS = {
     wire.ENUM: _Mark(_build_enum),
     wire.VALUE: _Mark(_build_value),
 }
-_idle_unpackers: list[Unpacker] = []

@@ -9,6 +9,7 @@ from msgpack import ExtType, Packer
 from slimjobs.codec import scalars, values, wire
 from slimjobs.codec.values import Inert
 from slimjobs.codec.weight import NO_LIMIT, Refused, nested_too_deeply, weigh
+from slimjobs.codec.wire import HEADER
 from slimjobs.errors import SlimjobsError, UnsupportedTypeError
 from slimjobs.refs import Ref
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # A packer keeps its buffer, so one that grew is not kept.
 _KEPT_BYTES = 2**20
+_FEW = 8
 
 _REF, _ENUM, _VALUE = (ExtType(code, b"") for code in (wire.REF, wire.ENUM, wire.VALUE))
 _CONTAINERS: dict[type[Any], ExtType] = {
@@ -26,8 +28,12 @@ _CONTAINERS: dict[type[Any], ExtType] = {
 }
 
 
-class _NoRoom(Exception):
+class _NoRoom(Exception):  # noqa: N818  # a signal, never an error
     """What is left to encode cannot fit."""
+
+
+def _no_ref(_: Any) -> None:
+    """Say that a value is no model."""
 
 
 class Encoder:
@@ -37,7 +43,7 @@ class Encoder:
         dehydrate: Asked for whatever is no plain value: returns the Ref that stands for it, or None.
     """
 
-    def __init__(self, dehydrate: Callable[[Any], Ref | None] = lambda value: None) -> None:
+    def __init__(self, dehydrate: Callable[[Any], Ref | None] = _no_ref) -> None:
         self._dehydrate = dehydrate
         # A packer is taken out while it is used, so that each thread has its own, and so has an
         # encode() that is called from a user's encode function. Popping a list is atomic.
@@ -57,10 +63,14 @@ class Encoder:
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
+        # `weigh` would do; this saves its calls for what most arguments are.
         for arg in args:
             kind = type(arg)
             if kind is str:
                 room -= len(arg)
+            elif kind is list and len(arg) < _FEW:
+                for item in arg:
+                    room = room - len(item) if type(item) is str else weigh(item, room, 1)
             elif kind is not int:
                 room = weigh(arg, room)
         if kwargs:
@@ -77,20 +87,22 @@ class Encoder:
         except IndexError:
             packing = _Packing(self._dehydrate)
         packing.room = room
+        data: bytes
         try:
-            data: bytes = packing.pack(frame)
+            data = HEADER + packing.pack(frame)
         except _NoRoom:
             return None
         except UnicodeEncodeError:
             # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
-            data = _Packing(self._dehydrate, "surrogatepass").pack(frame)
+            data = HEADER + _Packing(self._dehydrate, "surrogatepass").pack(frame)
+            return data
         except ValueError as error:
             if "recursion" not in str(error):
                 raise
             raise nested_too_deeply(frame) from None
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
-        return wire.HEADER + data
+        return data
 
 
 class _Packing:

@@ -35,12 +35,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def encode_datetime(value: datetime) -> bytes:
+    """Return a datetime's fields, its fold and its time zone."""
     kind, zone = _encode_zone(value.tzinfo)
     fields = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
     return _DATETIME.pack(*fields, value.fold, kind) + zone
 
 
 def decode_datetime(data: bytes) -> datetime:
+    """Return the datetime that was encoded."""
     *fields, fold, kind = _DATETIME.unpack_from(data)
     year, month, day, hour, minute, second, microsecond = fields
     zone = _decode_zone(kind, data[_DATETIME.size :])
@@ -48,11 +50,13 @@ def decode_datetime(data: bytes) -> datetime:
 
 
 def encode_time(value: time) -> bytes:
+    """Return a time's fields, its fold and its time zone."""
     kind, zone = _encode_zone(value.tzinfo)
     return _TIME.pack(value.hour, value.minute, value.second, value.microsecond, value.fold, kind) + zone
 
 
 def decode_time(data: bytes) -> time:
+    """Return the time that was encoded."""
     *fields, fold, kind = _TIME.unpack_from(data)
     hour, minute, second, microsecond = fields
     return time(hour, minute, second, microsecond, _decode_zone(kind, data[_TIME.size :]), fold=fold)
@@ -104,10 +108,12 @@ def _find_zone(key: str) -> ZoneInfo:
 
 
 def encode_integer(value: int) -> bytes:
+    """Return an integer of any size in two's complement, the most significant byte first."""
     return value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
 
 
 def encode_timedelta(value: timedelta) -> bytes:
+    """Return the three numbers that a timedelta consists of."""
     return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
 
 

@@ -13,9 +13,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slimjobs.codec.weight import Refused
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, UnsupportedTypeError
 from slimjobs.refs import Ref
-from slimjobs.codec.weight import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -84,7 +84,9 @@ def load_subscribers(pks: list[Any]) -> list[Subscriber]:
 
 
 slimjobs.register(Email, load=load_email)
-slimjobs.register(Subscriber, load_many=load_subscribers, id="key", name="people.subscriber", aliases=["old.Subscriber"])
+slimjobs.register(
+    Subscriber, load_many=load_subscribers, id="key", name="people.subscriber", aliases=["old.Subscriber"]
+)
 slimjobs.register_type(Money)
 slimjobs.register_type(Order)
 

@@ -1,0 +1,53 @@
+"""What RQ was asked to call, as a `Call`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from rq.utils import resolve_function_reference
+
+from slimjobs.errors import ConfigurationError, UnsupportedTypeError
+from slimjobs.payload import Call
+from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def call_of(
+    func: Callable[..., Any] | str,
+    args: list[Any] | tuple[Any, ...] | None,
+    kwargs: dict[str, Any] | None,
+    meta: dict[str, Any] | None,
+) -> Call:
+    """Return the call that RQ's arguments describe.
+
+    Raises:
+        UnsupportedTypeError: No worker could import the function.
+        ConfigurationError: The arguments are of the wrong kind.
+    """
+    positional: Any = args or ()
+    keywords: Any = kwargs or {}
+    if not isinstance(positional, (list, tuple)) or not isinstance(keywords, dict):
+        raise ConfigurationError("args= takes a list or a tuple, kwargs= a dict")
+    instance: Any
+    instance, function = resolve_function_reference(func)
+    if inspect.isclass(instance):  # a class method, which its path finds
+        instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
+    task = function if instance is None else f"{class_name(instance)}.{function}"
+    if "<" in function:
+        raise UnsupportedTypeError(
+            "no worker could import a lambda or a function inside a function",
+            hint="Define it at the top of a module.",
+            task=task,
+        )
+    return Call(task, function, instance, tuple(positional), keywords, meta)
+
+
+def class_name(instance: Any) -> str:
+    """Return the import path of an instance's class, or the name in its ref."""
+    if type(instance) is Ref:
+        return str(instance.name)
+    cls = instance.__class__
+    return f"{cls.__module__}.{cls.__qualname__}"
