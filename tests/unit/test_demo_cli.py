@@ -157,7 +157,9 @@ def test_a_system_without_memory_caps_is_told_so(play: Play, capsys: pytest.Capt
     uncapped = replace(SURVIVED, capped=False, peak_bytes=900 * MIB)
     play.reports["stock"] = make_report("stock", uncapped, PERFECT)
     assert main(["demo"]) == 0
-    assert "This system cannot cap it" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "This system cannot cap it; at 512 MiB it would have died." in shown
+    assert "survived, uncapped" in shown
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,7 @@ def test_json_is_all_there_is_on_stdout(play: Play, capsys: pytest.CaptureFixtur
     assert report["stock"]["scheduler"]["survived"] is False
     assert report["stock"]["delivery"]["reached"] == 24_000
     assert report["slim"]["delivery"]["perfect"] is True
+    assert "logs" not in {*report["stock"], *report["slim"]}
     assert (report["recipients"], report["body_bytes"]) == (30_000, demo.DEFAULT_BODY_BYTES)
 
 

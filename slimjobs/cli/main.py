@@ -1,0 +1,63 @@
+"""The entry of the command line: which commands there are, and how every one of them ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+import slimjobs
+from slimjobs.cli import demo
+from slimjobs.errors import SlimjobsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# A command is a module with `add_parser(subparsers)`, which sets `run` to a function of the arguments.
+COMMANDS = (demo,)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments without the program's name; those of the process if None.
+
+    Returns:
+        The exit status: the command's, 1 after an error, 141 when the reader of the output went away (as the shell
+        counts SIGPIPE), 130 after Ctrl-C.
+    """
+    parser = _build_parser()
+    arguments = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
+    try:
+        if run is None:
+            parser.print_help()
+            return 2
+        status = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, without a second error when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt as interrupt:
+        signal_number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        print("slimjobs: interrupted", file=sys.stderr)
+        return 128 + int(signal_number)
+    except (SlimjobsError, RedisError) as error:
+        print(f"slimjobs: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="slimjobs", description=slimjobs.__doc__)
+    parser.add_argument("--version", action="version", version=f"slimjobs {slimjobs.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
