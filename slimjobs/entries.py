@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 from rq.queue import Queue as RQQueue
@@ -28,26 +30,44 @@ _PREFIX = RQQueue.redis_queues_keys.removesuffix(":queues")
 TOTALS_KEY = f"{_PREFIX}:slimjobs:totals"
 HOUR_KEY_PREFIX = f"{_PREFIX}:slimjobs:hour:"
 
-# Nothing that is wrong with a ledger key may fail the transaction that it shares with a job, hence
-# pcall. ARGV: seconds that the hour is kept; then for each task and queue three texts, since the
-# client pays for every argument: ":task:queue", "metric number metric number", largest payload.
-_SCRIPT = """
-for _, key in ipairs(KEYS) do
-  for i = 2, #ARGV, 3 do
-    for metric, number in string.gmatch(ARGV[i + 1], '(%S+) (%S+)') do
-      redis.pcall('HINCRBY', key, metric .. ARGV[i], number)
-    end
-    local largest = tonumber(ARGV[i + 2])
-    if largest > 0 then
-      local old = redis.pcall('HGET', key, 'largest_bytes' .. ARGV[i])
-      if not old or (type(old) == 'string' and (tonumber(old) or 0) < largest) then
-        redis.pcall('HSET', key, 'largest_bytes' .. ARGV[i], ARGV[i + 2])
+# Counts, with nothing that could fail: what is wrong with a ledger key may cost the counts but never
+# the job in the same transaction, hence pcall. For each task and queue there are three texts, since
+# the client pays for every argument: ":task:queue", "metric number metric number", largest payload.
+_COUNT = """
+local function count(first, last, kept_seconds)
+  for _, key in ipairs(KEYS) do
+    for i = first, last, 3 do
+      for metric, number in string.gmatch(ARGV[i + 1], '(%S+) (%S+)') do
+        redis.pcall('HINCRBY', key, metric .. ARGV[i], number)
+      end
+      local largest = tonumber(ARGV[i + 2])
+      if largest > 0 then
+        local old = redis.pcall('HGET', key, 'largest_bytes' .. ARGV[i])
+        if not old or (type(old) == 'string' and (tonumber(old) or 0) < largest) then
+          redis.pcall('HSET', key, 'largest_bytes' .. ARGV[i], ARGV[i + 2])
+        end
       end
     end
   end
+  redis.pcall('EXPIRE', KEYS[2], kept_seconds)
 end
-redis.pcall('EXPIRE', KEYS[2], ARGV[1])
 """
+# ARGV: seconds that an hour is kept, then the texts.
+_COUNT_SCRIPT = _COUNT + "count(2, #ARGV, ARGV[1])"
+# ARGV: seconds, how many texts, the texts, then commands, each after the number of its words.
+_RUN_AND_COUNT_SCRIPT = (
+    _COUNT
+    + """
+local i = 3 + ARGV[2]
+while i <= #ARGV do
+  redis.call(unpack(ARGV, i + 1, i + ARGV[i]))
+  i = i + 1 + ARGV[i]
+end
+count(3, 2 + ARGV[2], ARGV[1])
+"""
+)
+# A script's arguments are copied once more inside Redis, and above this nobody counts microseconds.
+_SCRIPTABLE_BYTES = 64 * 2**10
 
 
 @dataclass
@@ -89,21 +109,28 @@ class Entry:
 
 
 def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
-    """Count entries in one command, on a connection or as part of a caller's pipeline.
+    """Count entries in one command, on a connection or as part of a caller's pipeline."""
+    texts = _texts(entries)
+    if texts and _runs_scripts(target):
+        target.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, *texts)
 
-    Wrong types and values under our keys are passed over: they cost the counts, never a job.
+
+def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None:
+    """Run what a pipeline holds and count entries, all of it or nothing, in one round trip.
+
+    A small pipeline is run by one script. That takes two thirds of the time of a MULTI, where the
+    client reads an answer for every command.
     """
-    merged: dict[str, Entry] = {}
-    for entry in entries:
-        suffix = f":{entry.task}:{entry.queue}"
-        merged[suffix] = entry if suffix not in merged else merged[suffix].merged_with(entry)
-    if not merged or not _runs_scripts(target):
+    if not _runs_scripts(connection) or any(entry.largest_bytes > _SCRIPTABLE_BYTES for entry in entries):
+        record(pipeline, entries)
+        pipeline.execute()
         return
-    texts: list[str | int] = []
-    for suffix, entry in merged.items():
-        counts = " ".join([f"{metric} {number}" for metric, number in entry.counts.items()])
-        texts += suffix, counts, entry.largest_bytes
-    target.eval(_SCRIPT, 2, TOTALS_KEY, hour_key(datetime.now(timezone.utc)), _KEPT_SECONDS, *texts)
+    texts = _texts(entries)
+    words: list[Any] = []
+    for command, _ in pipeline.command_stack:
+        words += (len(command), *command)
+    pipeline.reset()
+    connection.eval(_RUN_AND_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words)
 
 
 def record_missing(connection: Redis, queue: str, task: str, number: int) -> None:
@@ -119,10 +146,31 @@ def send(connection: Redis, entries: Iterable[Entry]) -> None:
         logger.warning("the ledger could not be written (%s)", type(error).__name__)
 
 
+def _texts(entries: Iterable[Entry]) -> list[str | int]:
+    merged: dict[str, Entry] = {}
+    for entry in entries:
+        suffix = f":{entry.task}:{entry.queue}"
+        merged[suffix] = entry if suffix not in merged else merged[suffix].merged_with(entry)
+    texts: list[str | int] = []
+    for suffix, entry in merged.items():
+        counts = " ".join([f"{metric} {number}" for metric, number in entry.counts.items()])
+        texts += suffix, counts, entry.largest_bytes
+    return texts
+
+
 def _runs_scripts(target: Redis | Pipeline) -> bool:
     # fakeredis knows EVAL only with its extra "lua"; without, a transaction that holds it is aborted.
     connection_class = target.connection_pool.connection_class
     return not connection_class.__module__.startswith("fakeredis") or _HAS_LUA
+
+
+def _this_hour_key() -> str:
+    return _hour_key_since_epoch(int(time.time()) // 3600)
+
+
+@lru_cache(maxsize=2)
+def _hour_key_since_epoch(hours: int) -> str:
+    return hour_key(datetime.fromtimestamp(hours * 3600, timezone.utc))
 
 
 def hour_key(hour: datetime) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Enough to name the culprit, and bounded: some 20 ms however large the call is.
 _MOST_NODES = 100_000
 _MOST_PARTS = 3
+_MOST_CHARACTERS = 120
 _MOST_CHILDREN = 10_000
 _MOST_DEPTH = 200
 # A part is named rather than its container while it holds more than half of it.
@@ -63,18 +64,31 @@ def total_bytes(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> i
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:
     """Return the path of one object among the parts, or None if it is not there any more."""
+    return _search(parts, lambda value, _: value is culprit)
+
+
+def find_depth(parts: Mapping[str, Any], levels: int) -> str | None:
+    """Return the path of what is nested more than so many levels deep, or contains itself."""
+    return _search(parts, lambda value, above: len(above) > levels or any(value is outer for outer in above))
+
+
+def _search(parts: Mapping[str, Any], is_wanted: Callable[[Any, list[Any]], bool]) -> str | None:
+    """Return the path of the first value that is wanted; it is shown with the values above it."""
     seen: set[int] = set()
+    above: list[Any] = []
     trail = [("", iter(parts.items()))]
     while trail:
         path, siblings = trail[-1]
         step, value = next(siblings, (None, None))
         if step is None:
             trail.pop()
-            continue
-        if value is culprit:
-            return path + step
-        if id(value) not in seen:
+            above[-1:] = []
+        elif is_wanted(value, above):
+            found = path + step
+            return found if len(found) <= _MOST_CHARACTERS else f"{found[:_MOST_CHARACTERS]}..."
+        elif id(value) not in seen:
             seen.add(id(value))
+            above.append(value)
             trail.append((path + step, children(value)))
     return None
 

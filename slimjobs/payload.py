@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs import locators, parts
-from slimjobs.codec import NO_LIMIT, Encoder, Refused
+from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
 from slimjobs.descriptions import describe_call
 from slimjobs.errors import PayloadTooLargeError, SlimjobsError, describe_parts
 from slimjobs.limits import settings
@@ -180,7 +180,10 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> Slimjob
     """Return the error of a refusal, with the task and the path of its culprit."""
     error = refused.error
     error.task = task
-    error.path = parts.find_path(among, refused.culprit)
+    if refused.culprit is None:
+        error.path = parts.find_depth(among, MAX_DEPTH)
+    else:
+        error.path = parts.find_path(among, refused.culprit)
     return error
 
 

@@ -78,18 +78,28 @@ class Queue(RQQueue):
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
         self._check(job)
+        entry = job.uncounted if isinstance(job, Job) else None
         # RQ before 3.0 knows neither rate limits nor unique jobs.
-        is_special = unique or job._dependency_ids or getattr(job, "has_rate_limit", False)
-        if pipeline is None and self._is_async and not is_special:
-            with self.connection.pipeline() as own:
-                job = super().enqueue_job(job, pipeline=own, at_front=at_front)
-                entries.record(own, refusals.take(self.connection))
-                own.execute()
+        is_plain = not (unique or job._dependency_ids or getattr(job, "has_rate_limit", False))
+        if pipeline is None and self._is_async and is_plain and entry is not None:
+            self._enqueue_plain(job, entry, at_front)
         else:
             unique_option = {"unique": True} if unique else {}
             job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, **unique_option)
         self._settle(job)
         return job
+
+    def _enqueue_plain(self, job: RQJob, entry: entries.Entry, at_front: bool) -> None:
+        """Enqueue a new job without dependencies: what RQ writes, and its count, in one command."""
+        assert isinstance(job, Job)
+        with self.connection.pipeline() as own:
+            job.uncounted = None  # or its save would add a command to count it
+            try:
+                super().enqueue_job(job, pipeline=own, at_front=at_front)
+                entries.execute(self.connection, own, [entry, *refusals.take(self.connection)])
+            except BaseException:
+                job.uncounted = entry
+                raise
 
     def schedule_job(
         self, job: RQJob, datetime: datetime, pipeline: Pipeline | None = None, unique: bool = False
@@ -139,9 +149,11 @@ class Queue(RQQueue):
             payload.is_counted = True  # all of them in one command, below
         pipe = self.connection.pipeline() if pipeline is None else pipeline
         jobs: list[RQJob] = super().enqueue_many(prepared, pipeline=pipe, group_id=group_id)
-        entries.record(pipe, [entries.Entry.of_payload(self.name, payload) for payload in payloads])
-        if pipeline is None:
-            entries.record(pipe, refusals.take(self.connection))
+        counted = [entries.Entry.of_payload(self.name, payload) for payload in payloads]
+        if pipeline is not None:
+            entries.record(pipeline, counted)
+        else:
+            entries.record(pipe, counted + refusals.take(self.connection))
             pipe.execute()
         return jobs
 
@@ -165,7 +177,8 @@ class Queue(RQQueue):
         form = format_of(job.serializer)
         limits = self.limits_for(payload.task)
         meta_bytes = len(form.dump(job.meta) or b"") if job.meta else 0
-        if limits != payload.limits or meta_bytes != payload.meta_bytes:
+        is_checked = limits is payload.limits or limits == payload.limits
+        if not is_checked or meta_bytes != payload.meta_bytes:
             call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta)
             try:
                 payload.is_warned = check(call, len(payload.data) + meta_bytes, limits, form, self.name)

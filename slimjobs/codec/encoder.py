@@ -99,7 +99,7 @@ class Encoder:
         except ValueError as error:
             if "recursion" not in str(error):
                 raise
-            raise nested_too_deeply(frame) from None
+            raise nested_too_deeply(None) from None
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
         return data

@@ -23,7 +23,10 @@ _JOINABLE_BYTES = 2**20
 
 
 class Refused(Exception):  # noqa: N818  # it carries an error
-    """Carries what cannot travel up to where its path can be found."""
+    """Carries what cannot travel up to where its path can be found.
+
+    The culprit is None where all that is known is that something is nested too deeply.
+    """
 
     def __init__(self, culprit: object, error: SlimjobsError) -> None:
         super().__init__()
@@ -88,6 +91,6 @@ def weigh(value: Any, room: int, depth: int = 0) -> int:  # noqa: C901, PLR0912 
 
 
 def nested_too_deeply(value: object) -> Refused:
-    """Return the refusal of a value that is nested too deeply, or contains itself."""
+    """Return the refusal of a value that is nested too deeply, or contains itself; None if it is not known."""
     problem = f"nested more than {MAX_DEPTH} levels deep, or contains itself"
     return Refused(value, UnsupportedTypeError(problem, hint="Pass a flatter value."))
