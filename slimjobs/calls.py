@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rq.utils import resolve_function_reference
 
 from slimjobs.errors import ConfigurationError, UnsupportedTypeError
+from slimjobs.locators import name_of
 from slimjobs.payload import Call
 from slimjobs.refs import Ref
 
@@ -46,8 +47,8 @@ def call_of(
 
 
 def class_name(instance: Any) -> str:
-    """Return the import path of an instance's class, or the name in its ref."""
+    """Return the name that an instance's class goes by in refs, else its import path."""
     if type(instance) is Ref:
         return str(instance.name)
     cls = instance.__class__
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return name_of(instance) or f"{cls.__module__}.{cls.__qualname__}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # RQ cuts each argument to 75 characters as well (rq.job.Job.get_call_string).
 _MOST_CHARACTERS = 75
 _MOST_ARGUMENTS = 8
+_MOST_NAME_CHARACTERS = 40
+_MOST_LEVELS = 8
 _SIZED = frozenset({str, bytes, list, tuple, set, frozenset, dict, bytearray})
 _PLAIN = frozenset({int, float, bool, type(None), str, bytes})
 
@@ -30,7 +32,7 @@ def describe_call(task: str, args: Iterable[Any], kwargs: Mapping[str, Any], *, 
     """
     describe = _describe_value if with_values else _describe_type
     shown = [describe(value) for value in args]
-    shown += [f"{name}={describe(value)}" for name, value in kwargs.items()]
+    shown += [f"{name[:_MOST_NAME_CHARACTERS]}={describe(value)}" for name, value in kwargs.items()]
     if len(shown) > _MOST_ARGUMENTS:
         shown[_MOST_ARGUMENTS:] = [f"... {len(shown) - _MOST_ARGUMENTS} more"]
     return f"{task}({', '.join(shown)})"
@@ -53,7 +55,7 @@ def _describe_type(value: Any) -> str:
     return cls.__qualname__ if ref is None else f"<{ref.label}>"
 
 
-def _describe_value(value: Any, room: int = _MOST_CHARACTERS) -> str:
+def _describe_value(value: Any, room: int = _MOST_CHARACTERS, level: int = 0) -> str:  # noqa: PLR0911
     cls = type(value)
     if cls is str or cls is bytes:
         text = repr(value[:room])
@@ -63,11 +65,16 @@ def _describe_value(value: Any, room: int = _MOST_CHARACTERS) -> str:
         return str(value) if value.bit_length() < 4 * room else f"int[{value.bit_length()} bits]"
     if cls in _PLAIN:
         return repr(value)
+    if level >= _MOST_LEVELS:
+        return _describe_type(value)
     if cls is dict:
-        pairs = (f"{_describe_value(key, room)}: {_describe_value(item, room)}" for key, item in value.items())
+        below = level + 1
+        pairs = (
+            f"{_describe_value(key, room, below)}: {_describe_value(item, room, below)}" for key, item in value.items()
+        )
         return _joined("{", pairs, "}", room)
     if cls is list or cls is tuple:
-        items = (_describe_value(item, room) for item in value)
+        items = (_describe_value(item, room, level + 1) for item in value)
         return _joined("[", items, "]", room) if cls is list else _joined("(", items, ")", room)
     return _describe_type(value)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from slimjobs import locators, refs
 from slimjobs.codec.values import Inert, resolve
-from slimjobs.errors import ConfigurationError, RecordNotFoundError
+from slimjobs.errors import ConfigurationError, PayloadDecodeError, RecordNotFoundError
 from slimjobs.refs import Ref
 
 OnMissing = Literal["fail", "discard", "none"]
@@ -16,6 +16,7 @@ OnMissing = Literal["fail", "discard", "none"]
 _ON_MISSING = ("fail", "discard", "none")
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
+_CONTAINERS = (list, tuple, set, frozenset)
 
 
 @dataclass(frozen=True)
@@ -75,51 +76,77 @@ def hydrate(*values: Any, policy: Policy = DEFAULT_POLICY, task: str | None = No
         PayloadDecodeError: A value type or enum is not known in this process.
         ConfigurationError: A class is not registered in this process.
     """
-    wanted: dict[Ref, None] = {}
-    is_changed = _collect(values, wanted)
-    if not is_changed:
+    try:
+        return _hydrate(values, policy, task)
+    except RecursionError as error:
+        raise PayloadDecodeError("the payload is nested too deeply to be loaded", task=task) from error
+
+
+def _hydrate(values: tuple[Any, ...], policy: Policy, task: str | None) -> Hydrated:
+    wanted: dict[Ref, Ref] = {}
+    if not _collect(values, wanted):
         return Hydrated(values, ())
-    found = locators.load_refs(wanted)
+    found = locators.load_refs(wanted.values())
     deadline = time.monotonic() + policy.wait_for_row
     pause = _FIRST_PAUSE_SECONDS
-    while len(found) < len(wanted) and (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(pause, left))
+    while (absent := [ref for ref in wanted.values() if ref not in found]) and time.monotonic() < deadline:
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        found.update(locators.load_refs(ref for ref in wanted if ref not in found))
-    missing = tuple(ref for ref in wanted if ref not in found)
+        found.update(locators.load_refs(absent))
+    missing = tuple(dict.fromkeys(absent))
     if missing and policy.on_missing == "fail":
         raise RecordNotFoundError(task=task, refs=missing)
-    return Hydrated(tuple(_replace(value, found) for value in values), missing)
+    models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
+    return Hydrated(tuple(_replace(value, models) for value in values), missing)
 
 
-def _collect(value: Any, wanted: dict[Ref, None]) -> bool:
-    """Gather the refs in a value, and return whether anything in it has to be replaced."""
+def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
+    """Gather the refs in a value, and return whether anything in it has to be replaced.
+
+    Each ref is gathered with the one to ask for: its pk may be an enum whose module was not loaded
+    when it was decoded.
+    """
     cls = type(value)
     if cls is Ref:
-        wanted[value] = None
+        if value not in wanted:
+            inside: dict[Ref, Ref] = {}
+            is_pending = _collect(value.pk, inside)
+            if inside:
+                raise PayloadDecodeError("a ref has a ref for its primary key")
+            wanted[value] = Ref(value.name, _replace(value.pk, {}), value.db) if is_pending else value
         return True
     if cls is Inert:
         _collect(value.content, wanted)
         return True
+    is_found = False
+    # Loops and no comprehensions, here and below: these are one frame a level, of the few that a
+    # deeply nested value leaves.
     if cls is dict:
-        inside = [_collect(item, wanted) for pair in value.items() for item in pair]
-        return any(inside)
-    if cls in (list, tuple, set, frozenset):
-        inside = [_collect(item, wanted) for item in value]
-        return any(inside)
-    return False
+        for pair in value.items():
+            for item in pair:
+                is_found |= _collect(item, wanted)
+    elif cls in _CONTAINERS:
+        for item in value:
+            is_found |= _collect(item, wanted)
+    return is_found
 
 
-def _replace(value: Any, found: dict[Ref, Any]) -> Any:
+def _replace(value: Any, models: dict[Ref, Any]) -> Any:
     cls = type(value)
     if cls is Ref:
-        return found.get(value)
+        return models[value]
     if cls is Inert:
-        return resolve(value, _replace(value.content, found))
+        return resolve(value, _replace(value.content, models))
     if cls is dict:
-        return {_replace(key, found): _replace(item, found) for key, item in value.items()}
-    if cls in (list, tuple, set, frozenset):
-        return cls(_replace(item, found) for item in value)
+        replaced = {}
+        for key, item in value.items():
+            replaced[_replace(key, models)] = _replace(item, models)
+        return replaced
+    if cls in _CONTAINERS:
+        items = []
+        for item in value:
+            items.append(_replace(item, models))  # noqa: PERF401
+        return items if cls is list else cls(items)
     return value
 
 

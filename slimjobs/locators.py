@@ -7,7 +7,14 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slimjobs.errors import ConfigurationError, RecordNotFoundError, RecordUnavailableError, UnsavedModelError
+from slimjobs.codec import travels_by_value
+from slimjobs.errors import (
+    ConfigurationError,
+    RecordNotFoundError,
+    RecordUnavailableError,
+    UnsavedModelError,
+    UnsupportedTypeError,
+)
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -80,6 +87,8 @@ def register(
         raise ConfigurationError(f"{cls.__qualname__}: aliases= takes a list of names, not one text")
     if cls in _by_class:
         raise ConfigurationError(f"{cls.__qualname__} is registered already, as {_by_class[cls].name!r}")
+    if travels_by_value(cls):
+        raise ConfigurationError(f"{cls.__qualname__} travels by value; it cannot be registered as a model")
     names = (name, *aliases)
     for taken in names:
         if taken in _by_name:
@@ -102,7 +111,18 @@ def dehydrate(value: Any) -> Ref | None:
     pk = locator.read_pk(value)
     if pk is None:
         raise UnsavedModelError(f"{locator.cls.__qualname__} has no primary key yet")
+    try:
+        hash(pk)
+    except TypeError:
+        problem = f"a {type(pk).__name__} cannot be a primary key of {locator.cls.__qualname__}"
+        raise UnsupportedTypeError(problem) from None
     return Ref(locator.name, pk)
+
+
+def name_of(value: Any) -> str | None:
+    """Return the name that the class of an instance is registered under, or None."""
+    locator = _find(value)
+    return None if locator is None else locator.name
 
 
 def is_registered(value: Any) -> bool:
@@ -117,20 +137,21 @@ def load_refs(refs: Iterable[Ref]) -> dict[Ref, Any]:
         ConfigurationError: No class is registered under the name of a ref.
         RecordUnavailableError: A loader could not reach its database.
     """
-    groups: dict[str, list[Ref]] = {}
-    for ref in dict.fromkeys(refs):
-        groups.setdefault(ref.name, []).append(ref)
-    found: dict[Ref, Any] = {}
-    for name, group in groups.items():
-        locator = _by_name.get(name) or _imported(name)
+    groups: dict[str, tuple[Locator, list[Ref]]] = {}
+    wanted = list(dict.fromkeys(refs))
+    for ref in wanted:
+        locator = _by_name.get(ref.name) or _imported(ref.name)
         if locator is None:
             raise ConfigurationError(
-                f"no class is registered under the name {name!r} in this process",
+                f"no class is registered under the name {ref.name!r} in this process",
                 hint="Import the module that calls slimjobs.register() from the task's module.",
-                refs=group,
+                refs=[each for each in wanted if each.name == ref.name],
             )
+        groups.setdefault(locator.name, (locator, []))[1].append(ref)
+    found: dict[Ref, Any] = {}
+    for locator, group in groups.values():
         try:
-            rows = locator.load_many([ref.pk for ref in group])
+            rows = locator.load_many(list(dict.fromkeys(ref.pk for ref in group)))
         except (ConnectionError, TimeoutError) as error:
             problem = f"the rows of {locator.cls.__qualname__} could not be asked for ({type(error).__name__})"
             raise RecordUnavailableError(problem, refs=group) from error
@@ -166,8 +187,11 @@ def _imported(name: str) -> Locator | None:
         module = module.rpartition(".")[0]
         try:
             import_module(module)
-        except ImportError:
-            continue
+        except (ValueError, TypeError):
+            break  # it could never be a module's name
+        except ModuleNotFoundError as error:
+            if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there, and what it imports is not
     return _by_name.get(name)
 
 

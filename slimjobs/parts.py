@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields, is_dataclass
+from enum import Enum
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.codec import Inert
+from slimjobs.locators import is_registered
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from slimjobs.errors import Part
 
+# How one comes from a value to a part of it: an index, or a kind and what it takes to write it.
+Step = int | str | tuple[Any, ...]
+
 # Enough to name the culprit, and bounded: some 20 ms however large the call is.
-_MOST_NODES = 100_000
-_MOST_PARTS = 3
-_MOST_CHARACTERS = 120
+_MOST_NODES = 50_000
 _MOST_CHILDREN = 10_000
+_MOST_PARTS = 3
 _MOST_DEPTH = 200
+_MOST_CHARACTERS = 120
+_MOST_KEY_CHARACTERS = 40
 # A part is named rather than its container while it holds more than half of it.
 _DOMINANT = 0.5
-_SEQUENCES = (list, tuple)
-_SETS = (set, frozenset)
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
-def call_parts(instance: Any, args: Iterable[Any], kwargs: Mapping[str, Any], meta: Any = None) -> dict[str, Any]:
+def call_parts(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], meta: Any = None) -> dict[str, Any]:
     """Return the parts of a call by path: `args[0]`, `kwargs['body']`, and what else it carries."""
     parts = {} if instance is None else {"self": instance}
-    parts.update((f"args[{index}]", value) for index, value in enumerate(args))
-    parts.update((f"kwargs[{name!r}]", value) for name, value in kwargs.items())
+    if len(args) > _MOST_CHILDREN:
+        parts["args"] = args
+    else:
+        parts.update((f"args[{index}]", value) for index, value in enumerate(args))
+    if len(kwargs) > _MOST_CHILDREN:
+        parts["kwargs"] = kwargs
+    else:
+        parts.update((f"kwargs[{name!r}]", value) for name, value in kwargs.items())
     if meta:
         parts["meta"] = meta
     return parts
@@ -43,8 +57,8 @@ def largest_parts(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) ->
         is_opaque: Says of a value whether it travels as a few bytes, whatever it holds.
 
     Returns:
-        (path, bytes), largest first. Bytes are those of the encoded form to within the few that hold
-        a value together, and lower bounds where there is too much to count.
+        (path, bytes), largest first. Bytes are those of the encoded form, and lower bounds where
+        there is too much to count.
     """
     scale = _Scale(is_opaque)
     sizes = sorted(((scale.weigh(value), path, value) for path, value in parts.items()), key=lambda row: -row[0])
@@ -52,7 +66,7 @@ def largest_parts(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) ->
     for size_bytes, path, value in sizes[:_MOST_PARTS]:
         if blamed and size_bytes < sizes[0][0] / 10:
             break
-        blamed.append(_descend(path, value, size_bytes, scale))
+        blamed.append(_descend(path, value, size_bytes, is_opaque))
     return blamed
 
 
@@ -64,98 +78,119 @@ def total_bytes(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> i
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:
     """Return the path of one object among the parts, or None if it is not there any more."""
-    return _search(parts, lambda value, _: value is culprit)
+    return _search(parts, culprit, sys.maxsize)
 
 
 def find_depth(parts: Mapping[str, Any], levels: int) -> str | None:
     """Return the path of what is nested more than so many levels deep, or contains itself."""
-    return _search(parts, lambda value, above: len(above) > levels or any(value is outer for outer in above))
+    return _search(parts, object(), levels)
 
 
-def _search(parts: Mapping[str, Any], is_wanted: Callable[[Any, list[Any]], bool]) -> str | None:
-    """Return the path of the first value that is wanted; it is shown with the values above it."""
+def children(value: Any) -> Iterator[tuple[Step, Any]]:  # noqa: PLR0911  # one for each kind
+    """Return what a value is made of, each with its step; runs no code of the user's."""
+    if isinstance(value, (list, tuple)):
+        return enumerate(value)
+    if isinstance(value, dict):
+        items = zip(zip(repeat("value"), count(), value), value.values(), strict=False)
+        return chain(items, zip(zip(repeat("key"), count(), strict=False), value, strict=False))
+    if isinstance(value, (set, frozenset)):
+        return zip(repeat(".{...}"), value, strict=False)
+    if isinstance(value, Inert):
+        return iter([(".content", value.content)])
+    if is_dataclass(value) and not isinstance(value, (type, Ref)):
+        return iter([(f".{each.name}", _attribute(value, each.name)) for each in fields(value)])
+    attributes = _attribute(value, "__dict__")
+    if type(attributes) is dict and not isinstance(value, type) and not callable(value):
+        return iter([(f".{name}", item) for name, item in attributes.items()])
+    return iter(())
+
+
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return None
+
+
+def _write(step: Step) -> str:
+    """Return a step as text. Keys are shown where they name a field, since others may be data."""
+    if isinstance(step, int):
+        return f"[{step}]"
+    if isinstance(step, str):
+        return step
+    kind, index, *key = step
+    if kind == "value" and type(key[0]) is str and key[0].isidentifier() and len(key[0]) <= _MOST_KEY_CHARACTERS:
+        return f"[{key[0]!r}]"
+    return f".{kind}s()[{index}]"
+
+
+def _search(parts: Mapping[str, Any], culprit: object, levels: int) -> str | None:
+    """Return the path of the culprit, or of what is nested deeper than so many levels."""
     seen: set[int] = set()
-    above: list[Any] = []
-    trail = [("", iter(parts.items()))]
+    above: list[int] = []
+    trail: list[tuple[str, Iterator[tuple[Step, Any]]]] = [("", iter(parts.items()))]
     while trail:
         path, siblings = trail[-1]
-        step, value = next(siblings, (None, None))
-        if step is None:
+        for step, value in siblings:
+            if value is culprit or len(above) > levels or (levels < sys.maxsize and id(value) in above):
+                return _cut(path + _write(step))
+            if type(value) not in _LEAVES and id(value) not in seen:
+                seen.add(id(value))
+                if not (isinstance(value, Enum) or is_registered(value)):
+                    above.append(id(value))
+                    trail.append((path + _write(step), children(value)))
+                    break
+        else:
             trail.pop()
             above[-1:] = []
-        elif is_wanted(value, above):
-            found = path + step
-            return found if len(found) <= _MOST_CHARACTERS else f"{found[:_MOST_CHARACTERS]}..."
-        elif id(value) not in seen:
-            seen.add(id(value))
-            above.append(value)
-            trail.append((path + step, children(value)))
     return None
 
 
-def children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a value is made of, each with its step in a path: `[3]`, `['rows']`, `.owner`."""
-    if isinstance(value, _SEQUENCES):
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            label = repr(key) if type(key) in (str, int, bool, float, bytes) else f"<{type(key).__name__}>"
-            step = label if len(label) <= 42 else f"{label[:38]}...{label[0]}"
-            if not isinstance(key, str):
-                yield f".keys()<{type(key).__name__}>", key
-            yield f"[{step}]", item
-    elif isinstance(value, _SETS):
-        yield from ((f".<{type(item).__name__}>", item) for item in value)
-    elif isinstance(value, Inert):
-        yield ".content", value.content
-    elif is_dataclass(value) and not isinstance(value, (type, Ref)):
-        yield from ((f".{field.name}", getattr(value, field.name, None)) for field in fields(value))
-    else:
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict) and not isinstance(value, type) and not callable(value):
-            yield from ((f".{name}", item) for name, item in attributes.items())
+def _cut(path: str) -> str:
+    return path if len(path) <= _MOST_CHARACTERS else f"{path[:_MOST_CHARACTERS]}..."
 
 
-def _descend(path: str, value: Any, size_bytes: int, scale: _Scale) -> Part:
+def _descend(path: str, value: Any, size_bytes: int, is_opaque: Callable[[Any], bool]) -> Part:
     for _ in range(_MOST_DEPTH):
-        if scale.is_opaque(value) or (isinstance(value, (list, tuple, dict)) and len(value) > _MOST_CHILDREN):
+        if is_opaque(value) or (isinstance(value, _CONTAINERS) and len(value) > _MOST_CHILDREN):
             break
-        best = max(
-            ((scale.weigh(child), step, child) for step, child in children(value)),
-            key=lambda row: row[0],
-            default=(0, "", None),
-        )
+        scale = _Scale(is_opaque)
+        nothing: tuple[int, Step, Any] = (0, "", None)
+        weighed = ((scale.weigh(child), step, child) for step, child in children(value))
+        best = max(weighed, key=lambda row: row[0], default=nothing)
         if best[0] <= size_bytes * _DOMINANT:
             break
-        size_bytes, path, value = best[0], path + best[1], best[2]
-    return path, size_bytes
+        size_bytes, path, value = best[0], path + _write(best[1]), best[2]
+    return _cut(path), size_bytes
 
 
 class _Scale:
     """Weighs values until a number of nodes has been looked at; beyond, each counts one byte."""
 
     def __init__(self, is_opaque: Callable[[Any], bool]) -> None:
-        self.is_opaque = is_opaque
+        self._is_opaque = is_opaque
         self._nodes_left = _MOST_NODES
 
     def weigh(self, value: Any) -> int:
+        """Return the bytes that msgpack takes for a value; one byte for what only its encoder knows."""
         size_bytes = 0
         pending = [value]
         seen: set[int] = set()
         while pending:
             value = pending.pop()
             self._nodes_left -= 1
-            if isinstance(value, str):
-                size_bytes += _text_bytes(value)
-            elif isinstance(value, (bytes, bytearray)):
-                size_bytes += len(value) + 3
-            elif isinstance(value, (bool, float, int, type(None))):
-                size_bytes += 9 if isinstance(value, float) else _integer_bytes(value or 0)
-            elif id(value) in seen or self.is_opaque(value):
-                size_bytes += 10
-            elif isinstance(value, (list, tuple, set, frozenset, dict)):
+            if isinstance(value, (str, bytes, bytearray)):
+                length = _text_bytes(value) if isinstance(value, str) else len(value)
+                size_bytes += length + _header_bytes(length, 31 if isinstance(value, str) else -1)
+            elif value is None or isinstance(value, (bool, float)):
+                size_bytes += 9 if isinstance(value, float) else 1
+            elif isinstance(value, int):
+                size_bytes += _integer_bytes(value)
+            elif id(value) in seen or self._is_opaque(value):
+                size_bytes += 1
+            elif isinstance(value, _CONTAINERS):
                 seen.add(id(value))
-                size_bytes += 3
+                size_bytes += _header_bytes(len(value), 15, least=3)
                 if len(value) > self._nodes_left:
                     size_bytes += len(value)
                 else:
@@ -163,17 +198,31 @@ class _Scale:
                     pending.extend(value.values() if isinstance(value, dict) else ())
             else:
                 seen.add(id(value))
-                size_bytes += 10
+                size_bytes += 1
                 if self._nodes_left > 0:
                     pending.extend(child for _, child in children(value))
         return size_bytes
 
 
+def _header_bytes(length: int, most_in_one: int, least: int = 2) -> int:
+    """Return what msgpack writes before so many bytes or items."""
+    if length <= most_in_one:
+        return 1
+    if least == 2 and length < 2**8:
+        return 2
+    return 3 if length < 2**16 else 5
+
+
 def _integer_bytes(value: int) -> int:
-    return 1 + (value.bit_length() + 7) // 8 if value > 127 or value < -32 else 1
+    if -32 <= value < 128:
+        return 1
+    for size_bytes in (1, 2, 4, 8):
+        if -(2 ** (8 * size_bytes - 1)) <= value < 2 ** (8 * size_bytes):
+            return 1 + size_bytes
+    return 3 + value.bit_length() // 8
 
 
 def _text_bytes(text: str) -> int:
     if text.isascii() or len(text) > 2**20:  # a lower bound is enough for what is far too long
-        return len(text) + 3
-    return len(text.encode("utf-8", "surrogatepass")) + 3
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -184,6 +184,8 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> Slimjob
         error.path = parts.find_depth(among, MAX_DEPTH)
     else:
         error.path = parts.find_path(among, refused.culprit)
+        if error.path is None and refused.inside is not None:
+            error.path = parts.find_path(among, refused.inside)
     return error
 
 

@@ -48,7 +48,10 @@ class Queue(RQQueue):
         if len(args) < 6:  # else it is given by position
             kwargs["serializer"] = kwargs.get("serializer") or self.default_serializer
         super().__init__(*args, **kwargs)
-        self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        try:
+            self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        except TypeError as error:
+            raise ConfigurationError(f'limits: {error}; write Limits(max_bytes="64 KiB")') from None
         if not issubclass(self.job_class, Job):
             raise ConfigurationError(f"job_class must be a slimjobs.Job, not {self.job_class.__qualname__}")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_MOST_CHARACTERS = 40
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,18 +42,25 @@ class Ref:
     @property
     def label(self) -> str:
         """The class and the pk, short: "Email 1"."""
-        pk = self.pk if type(self.pk) in (int, str) else str(self.pk)
-        text = str(pk)
-        return f"{self.name.rpartition('.')[2]} {text if len(text) <= 40 else text[:37] + '...'}"
+        return f"{self.name.rpartition('.')[2][:_MOST_CHARACTERS]} {_describe_pk(self.pk)}"
 
     def __getattr__(self, attribute: str) -> NoReturn:
         # Only reached for what a Ref does not have: somebody took it for the model.
-        if attribute.startswith("__"):
+        if attribute.startswith("__") or attribute in ("name", "pk", "db"):
             raise AttributeError(attribute)
         raise AttributeError(
             f"{self!r} stands for a model and has no attribute {attribute!r}. Use {self!r}.load() to get the model; "
             "a function gets models when it has @slimjobs.job or runs in a slimjobs.Worker"
         )
+
+
+def _describe_pk(pk: Any) -> str:
+    if type(pk) is str or type(pk) is UUID or (type(pk) is int and pk.bit_length() < 3 * _MOST_CHARACTERS):
+        text = str(pk)
+        return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+    if type(pk) is tuple and len(pk) <= 4 and tuple not in map(type, pk):
+        return f"({', '.join(repr(each) if type(each) is str else _describe_pk(each) for each in pk)})"
+    return type(pk).__name__
 
 
 def install_loader(load: Callable[[Ref], Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import SlimjobsError
 from slimjobs.logs import logger
+from slimjobs.parts import total_bytes
 from slimjobs.payload import locate
 from slimjobs.sizes import format_pair
 
@@ -38,7 +39,8 @@ def storable_result(result: Any, task: str, job_id: str, limits: Limits, form: F
             size_bytes = len(data)
             if size_bytes <= limits.max_result_bytes or limits.mode == "track":
                 return result
-        size, limit = format_pair(size_bytes or room + 1, limits.max_result_bytes)
+        least_bytes = size_bytes or max(room + 1, total_bytes({"result": result}, form.is_opaque))
+        size, limit = format_pair(least_bytes, limits.max_result_bytes)
         reason = f"it is {'' if size_bytes else 'at least '}{size}, limit is {limit}"
     except Refused as refused:
         error = locate(refused, task, {"result": result})

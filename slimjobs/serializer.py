@@ -37,7 +37,9 @@ class Serializer:
         """
         if _is_call(value):
             function, instance, args, kwargs = value
-            return encode(Call(function, function, instance, args, kwargs), for_task(function), SLIM).data
+            encoded = encode(Call(function, function, instance, tuple(args), kwargs), for_task(function), SLIM)
+            if type(args) is tuple:
+                return encoded.data
         try:
             data = SLIM.dump(value)
         except Refused as refused:
@@ -96,7 +98,7 @@ def _is_call(value: Any) -> bool:
         type(value) is tuple
         and len(value) == 4
         and (type(value[0]) is str or value[0] is None)
-        and type(value[2]) is tuple
+        and type(value[2]) in (tuple, list)
         and type(value[3]) is dict
     )
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from slimjobs import codec, locators
-from slimjobs.codec import Refused
+from slimjobs.codec import Refused, nested_too_deeply
 from slimjobs.errors import PayloadDecodeError, UnsavedModelError, UnsupportedTypeError
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from rq.serializers import Serializer as RQSerializer
 
@@ -27,8 +26,10 @@ def dehydrate(value: Any, serializer: RQSerializer) -> Any:
     Raises:
         Refused: A dict that would be taken for a ref, or a model without a primary key.
     """
-    knows_refs = _knows_refs(cast("Hashable", serializer))
-    return _replace_models(value, (lambda ref: ref) if knows_refs else _tag)
+    try:
+        return _replace_models(value, (lambda ref: ref) if _knows_refs(serializer) else _tag)
+    except RecursionError:
+        raise nested_too_deeply(None) from None
 
 
 def revive(value: Any) -> Any:
@@ -47,7 +48,6 @@ def revive(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=64)
 def _knows_refs(serializer: RQSerializer) -> bool:
     probe = Ref("slimjobs", 1)
     try:
@@ -62,14 +62,23 @@ def _replace_models(value: Any, write: Callable[[Ref], Any]) -> Any:
         if TAG in value:
             error = UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model")
             raise Refused(value, error)
-        return {_replace_models(key, write): _replace_models(item, write) for key, item in value.items()}
+        pairs = [(_replace_models(key, write), _replace_models(item, write)) for key, item in value.items()]
+        return _build(dict, pairs, value)
     if cls in (list, tuple, set, frozenset):
-        return cls(_replace_models(item, write) for item in value)
+        return _build(cls, [_replace_models(item, write) for item in value], value)
     try:
         ref = value if cls is Ref else locators.dehydrate(value)
     except UnsavedModelError as error:
         raise Refused(value, error) from None
     return value if ref is None else write(ref)
+
+
+def _build(cls: type[Any], items: list[Any], value: Any) -> Any:
+    try:
+        return cls(items)
+    except TypeError:  # a tagged dict cannot be a key, nor in a set
+        problem = "a model as a key or in a set cannot be written by a serializer that knows only JSON"
+        raise Refused(value, UnsupportedTypeError(problem)) from None
 
 
 def _tag(ref: Ref) -> dict[str, str]:

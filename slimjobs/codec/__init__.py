@@ -2,8 +2,20 @@
 
 from slimjobs.codec.decoder import decode
 from slimjobs.codec.encoder import Encoder
-from slimjobs.codec.values import Inert, register_type
-from slimjobs.codec.weight import MAX_DEPTH, NO_LIMIT, Refused, weigh
+from slimjobs.codec.values import Inert, register_type, travels_by_value
+from slimjobs.codec.weight import MAX_DEPTH, NO_LIMIT, Refused, nested_too_deeply, weigh
 from slimjobs.codec.wire import MAGIC
 
-__all__ = ["MAGIC", "MAX_DEPTH", "NO_LIMIT", "Encoder", "Inert", "Refused", "decode", "register_type", "weigh"]
+__all__ = [
+    "MAGIC",
+    "MAX_DEPTH",
+    "NO_LIMIT",
+    "Encoder",
+    "Inert",
+    "Refused",
+    "decode",
+    "nested_too_deeply",
+    "register_type",
+    "travels_by_value",
+    "weigh",
+]

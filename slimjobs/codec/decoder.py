@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # inside each other could ask for gigabytes. From this size on, a first pass in C that makes no
 # objects checks that the promises hold; below it the worst that can be asked for is some 30 MB.
 _UNCHECKED_BYTES = 4096
+# Python makes a member for every bit of an unknown combination of flags.
+_MOST_FLAGS = 4096
 # With this byte msgpack begins an ext value that has no bytes.
 _MARKER_BYTE = 0xC7
 
@@ -36,7 +38,7 @@ def decode(data: bytes) -> Any:
         # Arrays are looked at one by one only where a marker may be among them.
         if data[:2] == HEADER and len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
             try:
-                frame = unpackb(data[2:], strict_map_key=False, ext_hook=_decode_scalar)
+                frame = unpackb(data[2:], strict_map_key=False, timestamp=3, ext_hook=_decode_scalar)
             except UnicodeDecodeError:
                 frame = _read(data)
         else:
@@ -115,6 +117,7 @@ class _Reading:
         frame = unpackb(
             body,
             strict_map_key=False,
+            timestamp=3,
             ext_hook=self._on_ext,
             list_hook=self._on_list,
             unicode_errors=unicode_errors,
@@ -161,15 +164,24 @@ def _build_ref(items: list[Any]) -> Ref:
 
 def _build_enum(items: list[Any]) -> Any:
     _, name, content = items
-    if type(name) is not str or type(content) not in (str, int):
+    is_combination = type(content) is int and content.bit_length() <= _MOST_FLAGS
+    if type(name) is not str or not (is_combination or type(content) is str):
         raise PayloadDecodeError("the payload is damaged (an enum member without a name)")
     return values.restore(Inert(True, name, content))
 
 
+def _holds_mark(content: Any) -> bool:
+    if isinstance(content, dict):
+        return any(map(_holds_mark, content)) or any(map(_holds_mark, content.values()))
+    if isinstance(content, (list, tuple, set, frozenset)):
+        return any(map(_holds_mark, content))
+    return type(content) is _Mark
+
+
 def _build_value(items: list[Any]) -> Any:
     _, name, content = items
-    if type(name) is not str:
-        raise PayloadDecodeError("the payload is damaged (a value type without a name)")
+    if type(name) is not str or _holds_mark(content):
+        raise PayloadDecodeError("the payload is damaged (a value type without a name, or with a marker inside)")
     return values.restore(Inert(False, name, content))
 
 

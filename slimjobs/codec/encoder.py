@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from msgpack import ExtType, Packer
@@ -63,6 +64,9 @@ class Encoder:
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
+        room -= len(args) + len(kwargs)
+        if room < 0:
+            return None
         # `weigh` would do; this saves its calls for what most arguments are.
         for arg in args:
             kind = type(arg)
@@ -94,8 +98,7 @@ class Encoder:
             return None
         except UnicodeEncodeError:
             # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
-            data = HEADER + _Packing(self._dehydrate, "surrogatepass").pack(frame)
-            return data
+            return self._pack_lossless(frame, room)
         except ValueError as error:
             if "recursion" not in str(error):
                 raise
@@ -104,15 +107,24 @@ class Encoder:
             self._idle.append(packing)
         return data
 
+    def _pack_lossless(self, frame: list[Any], room: int) -> bytes | None:
+        packing = _Packing(self._dehydrate, "surrogatepass")
+        packing.room = room
+        try:
+            return HEADER + bytes(packing.pack(frame))
+        except _NoRoom:
+            return None
+
 
 class _Packing:
     """A packer, and the room that is left for what it finds on its way."""
 
-    __slots__ = ("_dehydrate", "pack", "room")
+    __slots__ = ("_dehydrate", "_inside", "pack", "room")
 
     def __init__(self, dehydrate: Callable[[Any], Ref | None], unicode_errors: str | None = None) -> None:
         self.room = NO_LIMIT
         self._dehydrate = dehydrate
+        self._inside: Any = None
         # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
         self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
 
@@ -129,20 +141,26 @@ class _Packing:
                 return ExtType(code, encode(value))
             ref = value if cls is Ref else self._dehydrate(value)
         except SlimjobsError as error:
-            raise Refused(value, error) from None
+            raise Refused(value, error, self._inside) from None
         if ref is not None:
+            self._inside = value
             self._take(ref.pk)
             return [_REF, ref.name, ref.pk, ref.db]
         inert = value if cls is Inert else values.reduce(value)
         if inert is not None:
+            self._inside = value
             self._take(inert.content)
             return [_ENUM if inert.is_enum else _VALUE, inert.name, inert.content]
         if isinstance(value, str):
             return str.__str__(value)
-        raise Refused(value, _unsupported(value))
+        raise Refused(value, _unsupported(value), self._inside)
 
     def _take(self, content: Any) -> None:
-        self.room = weigh(content, self.room)
+        try:
+            self.room = weigh(content, self.room)
+        except Refused as refused:
+            refused.inside = self._inside
+            raise
         if self.room < 0:
             raise _NoRoom
 
@@ -150,9 +168,9 @@ class _Packing:
 def _unsupported(value: Any) -> UnsupportedTypeError:
     cls = type(value)
     name = f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__qualname__
-    if callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, type)):
         hint = "Pass its import path as text, and import it in the task."
-    elif hasattr(value, "__next__") or cls.__module__ in ("_io", "tempfile"):
+    elif hasattr(cls, "__next__") or cls.__module__ in ("_io", "tempfile"):
         hint = "Pass what the task needs of it: a list of its items, a path, bytes."
     elif isinstance(value, (dict, list, tuple, set, frozenset, int, float, bytes)):
         base = next(base for base in cls.__mro__ if base.__module__ == "builtins")

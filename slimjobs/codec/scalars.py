@@ -7,7 +7,9 @@ import struct
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import TZPATH, ZoneInfo
@@ -22,6 +24,12 @@ try:  # the zones of machines that bring none of their own
     import tzdata
 except ImportError:
     tzdata = None
+else:
+    # zoneinfo imports tzdata's packages one by one as it looks for zones, but decoding imports nothing.
+    if not any(Path(root).is_dir() for root in TZPATH):
+        for package in walk_packages(tzdata.__path__, "tzdata."):
+            import_module(package.name)
+        ZoneInfo("UTC")  # what importlib itself imports to read one
 
 _NAIVE, _UTC, _OFFSET, _ZONE = range(4)
 _DATETIME = struct.Struct(">HBBBBBIBB")

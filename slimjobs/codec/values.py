@@ -7,12 +7,14 @@ Bringing one back imports nothing: what is not loaded yet stays an `Inert` place
 from __future__ import annotations
 
 import sys
-from dataclasses import InitVar, dataclass, fields, is_dataclass
-from enum import Enum, EnumMeta
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum, EnumMeta, Flag
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slimjobs.codec.scalars import ENCODERS
 from slimjobs.codec.weight import Refused
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, UnsupportedTypeError
 from slimjobs.refs import Ref
@@ -76,6 +78,8 @@ def register_type(
     """
     if not isinstance(cls, type):
         raise ConfigurationError(f"register_type() takes a class, not {type(cls).__name__}")
+    if cls in _PLAIN_TYPES or issubclass(cls, (Enum, Ref, Inert)):
+        raise ConfigurationError(f"{cls.__qualname__} travels as it is; it cannot be registered")
     if encode is None and decode is None and is_dataclass(cls):
         encode, decode = _dataclass_codec(cls)
     if encode is None or decode is None:
@@ -89,6 +93,11 @@ def register_type(
         raise ConfigurationError(f"the name {name!r} is taken by {_by_name[name].cls.__qualname__}")
     _by_class[cls] = _by_name[name] = ValueType(cls, name, encode, decode)
     return cls
+
+
+def travels_by_value(cls: type) -> bool:
+    """Return whether instances of a class are written as they are, or as a registered value type."""
+    return cls in _PLAIN_TYPES or cls in _by_class or issubclass(cls, (Enum, Ref, Inert))
 
 
 def reduce(value: Any) -> Inert | None:
@@ -133,7 +142,7 @@ def resolve(inert: Inert, content: Any) -> Any:
         module, _, qualname = inert.name.partition(":")
         try:
             import_module(module)
-        except ImportError as error:
+        except Exception as error:  # of the module's own making, or of a name that is none
             raise PayloadDecodeError(f"enum {qualname} cannot be imported from {module}") from error
         found = _find_enum(module, qualname)
         value = inert if found is None else _find_member(found, content, inert)
@@ -197,6 +206,8 @@ def _find_enum(module_name: str, qualname: str) -> EnumMeta | None:
 def _find_member(enum: EnumMeta, key: Any, missing: Inert) -> Any:
     if isinstance(key, str):
         return enum.__members__.get(key, missing)
+    if not issubclass(enum, Flag):
+        return missing
     try:
         return enum(key)
     except (ValueError, TypeError):
@@ -204,22 +215,25 @@ def _find_member(enum: EnumMeta, key: Any, missing: Inert) -> Any:
 
 
 def _dataclass_codec(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    names = [field.name for field in fields(cls)]
+    names = {field.name for field in fields(cls)}
+    order = [field.name for field in fields(cls)]
     given = {field.name for field in fields(cls) if field.init}
-    if any(isinstance(kind, InitVar) or "InitVar" in str(kind) for kind in cls.__annotations__.values()):
-        raise ConfigurationError(f"{cls.__qualname__} has an InitVar; pass encode= and decode=")
+    if not given.issuperset(signature(cls).parameters):
+        raise ConfigurationError(f"{cls.__qualname__} is not made of its fields alone; pass encode= and decode=")
 
     def encode(value: Any) -> dict[str, Any]:
-        return {name: getattr(value, name) for name in names}
+        return {name: getattr(value, name) for name in order}
 
     def decode(content: dict[str, Any]) -> Any:
         value = cls(**{name: item for name, item in content.items() if name in given})
-        for name in content.keys() - given:
+        for name in (names - given) & content.keys():
             object.__setattr__(value, name, content[name])
         return value
 
     return encode, decode
 
 
+# What the encoder writes without asking here.
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset, *ENCODERS})
 _by_class: dict[type, ValueType] = {}
 _by_name: dict[str, ValueType] = {}
