@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from rq.queue import Queue as RQQueue
@@ -39,19 +40,19 @@ class Place:
         self._queue = queue
         self._connection = connection
         self._queue_class = queue_class
+        self._lock = RLock()
 
     @property
     def queue(self) -> RQQueue:
         """The queue; a connection that is a function is asked for it the first time."""
-        if isinstance(self._queue, str):
-            connection = self._connection
-            # A Redis can be called neither; a function that returns one can.
-            if connection is not None and callable(connection):
-                connection = connection()
-            if connection is None:
-                raise ConfigurationError(f"the task on queue {self._queue!r} has no connection=")
-            self._queue = self._queue_class(self._queue, connection=connection)
-        return self._queue
+        with self._lock:
+            if isinstance(self._queue, str):
+                # A function that returns a Redis can be called, a Redis cannot.
+                connection = self._connection() if callable(self._connection) else self._connection
+                if connection is None:
+                    raise ConfigurationError(f"the task on queue {self._queue!r} has no connection=")
+                self._queue = self._queue_class(self._queue, connection=connection)
+            return self._queue
 
 
 class Enqueuer(Generic[P]):
@@ -96,6 +97,9 @@ class Enqueuer(Generic[P]):
         queue, options = self._prepare(args, kwargs)
         if "job_timeout" in options:
             options["timeout"] = options.pop("job_timeout")
+        unknown = options.keys() - inspect.signature(RQQueue.prepare_data).parameters.keys()
+        if unknown:
+            raise ConfigurationError(f"enqueue_many has no option {', '.join(sorted(unknown))}")
         return queue.prepare_data(self._function, **options)
 
     def enqueue_many(

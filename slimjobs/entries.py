@@ -66,8 +66,6 @@ end
 count(3, 2 + ARGV[2], ARGV[1])
 """
 )
-# A script's arguments are copied once more inside Redis, and above this nobody counts microseconds.
-_SCRIPTABLE_BYTES = 64 * 2**10
 
 
 @dataclass
@@ -118,11 +116,10 @@ def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
 def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None:
     """Run what a pipeline holds and count entries, all of it or nothing, in one round trip.
 
-    A small pipeline is run by one script. That takes two thirds of the time of a MULTI, where the
-    client reads an answer for every command.
+    One script runs it: that takes two thirds of the time of a MULTI, where the client reads an answer
+    for every command, and what fails is not counted.
     """
-    if not _runs_scripts(connection) or any(entry.largest_bytes > _SCRIPTABLE_BYTES for entry in entries):
-        record(pipeline, entries)
+    if not _runs_scripts(connection):
         pipeline.execute()
         return
     texts = _texts(entries)

@@ -10,7 +10,7 @@ from rq.job import Job as RQJob
 from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
-from slimjobs import entries, refusals
+from slimjobs import entries, tagging
 from slimjobs.calls import call_of, class_name
 from slimjobs.execution import load_call
 from slimjobs.limits import for_task
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq.serializers import Serializer as RQSerializer
 
+    from slimjobs.limits import Limits
+
 
 def _editable(name: str) -> Any:
     """Return RQ's property, whose setter first reads what the payload holds.
@@ -36,6 +38,7 @@ def _editable(name: str) -> Any:
     def set_field(self: Job, value: Any) -> None:
         if self._func_name is UNEVALUATED and self._data is not UNEVALUATED:
             self._deserialize_data()
+        self.payload = self.uncounted = None
         base.fset(self, value)
 
     return property(base.fget, set_field, doc=base.__doc__)
@@ -48,6 +51,7 @@ class Job(RQJob):
         default_serializer: What payloads are written and read with where none is given.
         payload: The checked payload of a job that was made in this process, else None.
         uncounted: What the ledger is to count of a job that is not written yet, else None.
+        queue_limits: The limits of the queue that the job runs for, where they are known.
     """
 
     default_serializer: ClassVar[Any] = Serializer
@@ -70,6 +74,7 @@ class Job(RQJob):
         self.payload: Payload | None = None
         self.uncounted: entries.Entry | None = None
         self._counted: entries.Entry | None = None
+        self.queue_limits: Limits | None = None
         # The payload as it was last read or written, to spare compressing it at every save.
         self._stored: tuple[bytes, bytes] | None = None
         # Nothing can be left of an earlier job of this id, whose fields would have to be emptied.
@@ -109,16 +114,27 @@ class Job(RQJob):
         options["description"] = options.get("description") or payload.description
         job = super().create(payload.function, (), {}, connection, **options)
         assert isinstance(job, Job)
-        job._take(payload, is_new_id=options.get("id") is None)
+        job.take(payload, is_new_id=options.get("id") is None, is_counted=payload.is_counted)
         return job
 
-    def _take(self, payload: Payload, *, is_new_id: bool) -> None:
+    def take(self, payload: Payload, *, is_new_id: bool, is_counted: bool = False) -> None:
+        """Carry a payload that was made and checked.
+
+        Args:
+            payload: The payload.
+            is_new_id: Whether nothing can be in Redis under the job's id.
+            is_counted: Whether the ledger knows of the job already.
+        """
         self.data = payload.data
         self.payload = payload
         self._stored = payload.data, payload.stored_data
         self._omits_empty_fields = is_new_id
-        if not payload.is_counted:
-            self.uncounted = entries.Entry.of_payload(self.origin, payload)
+        self.uncounted = None if is_counted else entries.Entry.of_payload(self.origin, payload)
+
+    def settle(self) -> entries.Entry | None:
+        """Return what is still to be counted now that the job is written, and forget it."""
+        entry, self.uncounted, self._counted = self.uncounted, None, None
+        return entry
 
     @property
     def task(self) -> str:
@@ -140,6 +156,8 @@ class Job(RQJob):
     def _execute(self) -> Any:
         """Load the models of the call, then let RQ make it."""
         refs = self.instance, self.args, self.kwargs
+        if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
+            refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
         if self.instance is None:
             _ = self.func  # its module is imported first: it registers what the payload needs
         try:
@@ -151,7 +169,6 @@ class Job(RQJob):
             return super()._execute()
         finally:
             self._instance, self._args, self._kwargs = refs
-            refusals.flush_all()
 
     def _deserialize_data(self) -> None:
         try:
@@ -207,7 +224,7 @@ class Job(RQJob):
 
     def _handle_success(self, *args: Any, **kwargs: Any) -> None:
         result = self._result
-        limits = for_task(self.task)
+        limits = for_task(self.task, self.queue_limits)
         self._result = storable_result(result, self.task, self.id, limits, format_of(self.serializer))
         try:
             super()._handle_success(*args, **kwargs)

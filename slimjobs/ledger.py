@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from slimjobs import refusals
 from slimjobs.entries import KEPT_HOURS, TOTALS_KEY, hour_key
+from slimjobs.logs import logger
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -65,19 +68,29 @@ class Ledger:
 
     def totals(self) -> list[LedgerRow]:
         """Return the counts since the beginning, the most bytes first."""
-        refusals.flush(self.connection)
-        return [LedgerRow(**row) for row in _rows(self.connection.hgetall(TOTALS_KEY))]
+        refusals.flush_all()
+        (answer,) = self._read([TOTALS_KEY])
+        return [LedgerRow(**row) for row in _rows(answer)]
 
     def hours(self) -> list[HourRow]:
         """Return the counts by hour of the last 14 days, oldest hour first."""
-        refusals.flush(self.connection)
+        refusals.flush_all()
         this_hour = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
         hours = [this_hour - timedelta(hours=back) for back in range(KEPT_HOURS, -1, -1)]
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for hour in hours:
-                pipeline.hgetall(hour_key(hour))
-            answers = pipeline.execute()
+        answers = self._read([hour_key(hour) for hour in hours])
         return [HourRow(**row, hour=hour) for hour, answer in zip(hours, answers, strict=True) for row in _rows(answer)]
+
+    def _read(self, keys: list[str]) -> list[dict[Any, Any]]:
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hgetall(key)
+            answers = pipeline.execute(raise_on_error=False)
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                logger.warning("the ledger key %s cannot be read (%s); delete it to count anew", key, answer)
+            elif isinstance(answer, Exception):
+                raise answer
+        return [answer if isinstance(answer, dict) else {} for answer in answers]
 
 
 def _rows(answer: dict[Any, Any]) -> list[dict[str, Any]]:
@@ -87,7 +100,7 @@ def _rows(answer: dict[Any, Any]) -> list[dict[str, Any]]:
         metric, _, rest = _text(name).partition(":")
         task, _, queue = rest.partition(":")
         size_bytes = metric.removeprefix("size_")
-        if not _text(number).isdigit() or not (metric in _METRICS or size_bytes.isdigit()):
+        if not _text(number).isdecimal() or not (metric in _METRICS or size_bytes.isdecimal()):
             continue  # not written by us
         row = rows.setdefault((queue, task), {"queue": queue, "task": task, "sizes": {}})
         if metric in _METRICS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from rq.job import JobStatus
+from rq.job import UNEVALUATED, JobStatus
 from rq.queue import Queue as RQQueue
 
 from slimjobs import entries, refusals
@@ -13,7 +13,7 @@ from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLa
 from slimjobs.job import Job
 from slimjobs.limits import Limits, for_task, settings
 from slimjobs.logs import logger
-from slimjobs.payload import Call, Payload, build, check
+from slimjobs.payload import Call, Format, Payload, build
 from slimjobs.serializer import Serializer, format_of
 from slimjobs.sizes import format_pair
 
@@ -80,28 +80,28 @@ class Queue(RQQueue):
         Raises:
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
-        self._check(job)
-        entry = job.uncounted if isinstance(job, Job) else None
+        stray = self._check(job)
         # RQ before 3.0 knows neither rate limits nor unique jobs.
         is_plain = not (unique or job._dependency_ids or getattr(job, "has_rate_limit", False))
-        if pipeline is None and self._is_async and is_plain and entry is not None:
-            self._enqueue_plain(job, entry, at_front)
+        if pipeline is None and self._is_async and is_plain and isinstance(job, Job) and job.uncounted is not None:
+            self._enqueue_plain(job, job.uncounted, at_front)
         else:
             unique_option = {"unique": True} if unique else {}
             job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, **unique_option)
-        self._settle(job)
+        self._settle(job, stray, pipeline)
         return job
 
-    def _enqueue_plain(self, job: RQJob, entry: entries.Entry, at_front: bool) -> None:
+    def _enqueue_plain(self, job: Job, entry: entries.Entry, at_front: bool) -> None:
         """Enqueue a new job without dependencies: what RQ writes, and its count, in one command."""
-        assert isinstance(job, Job)
+        taken = refusals.take(self.connection)
         with self.connection.pipeline() as own:
             job.uncounted = None  # or its save would add a command to count it
             try:
                 super().enqueue_job(job, pipeline=own, at_front=at_front)
-                entries.execute(self.connection, own, [entry, *refusals.take(self.connection)])
+                entries.execute(self.connection, own, [entry, *taken])
             except BaseException:
                 job.uncounted = entry
+                refusals.give_back(self.connection, taken)
                 raise
 
     def schedule_job(
@@ -112,10 +112,10 @@ class Queue(RQQueue):
         Raises:
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
-        self._check(job)
+        stray = self._check(job)
         unique_option = {"unique": True} if unique else {}
         job = super().schedule_job(job, datetime, pipeline=pipeline, **unique_option)
-        self._settle(job)
+        self._settle(job, stray, pipeline)
         return job
 
     def enqueue_many(
@@ -156,8 +156,13 @@ class Queue(RQQueue):
         if pipeline is not None:
             entries.record(pipeline, counted)
         else:
-            entries.record(pipe, counted + refusals.take(self.connection))
-            pipe.execute()
+            taken = refusals.take(self.connection)
+            entries.record(pipe, counted + taken)
+            try:
+                pipe.execute()
+            except BaseException:
+                refusals.give_back(self.connection, taken)
+                raise
         return jobs
 
     def limits_for(self, task: str) -> Limits:
@@ -165,32 +170,41 @@ class Queue(RQQueue):
         return for_task(task, self.limits)
 
     def _build(self, func: Callable[..., Any] | str, args: Any, kwargs: Any, meta: Any) -> Payload:
-        call = call_of(func, args, kwargs, meta)
+        return self._build_call(call_of(func, args, kwargs, meta), format_of(self.serializer))
+
+    def _build_call(self, call: Call, form: Format) -> Payload:
         try:
-            return build(call, for_task(call.task, self.limits), format_of(self.serializer), self.name)
+            return build(call, for_task(call.task, self.limits), form, self.name)
         except PayloadTooLargeError:
             refusals.note(self.connection, self.name, str(call.task))
             raise
 
-    def _check(self, job: RQJob) -> None:
-        """Hold a job that was made elsewhere against the limits here, before it is written."""
-        if not isinstance(job, Job) or job.payload is None or job.uncounted is None:
-            return
-        payload = job.payload
-        form = format_of(job.serializer)
+    def _check(self, job: RQJob) -> entries.Entry | None:
+        """Hold a new job that was made or changed elsewhere against the limits here, before it is written.
+
+        Returns:
+            What is to be counted of a job of RQ's own class, which does not count itself.
+        """
+        payload = job.payload if isinstance(job, Job) else None
+        if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since
+            call = Call(str(job.func_name), job.func_name, job.instance, tuple(job.args), job.kwargs, job.meta)
+            payload = self._build_call(call, format_of(job.serializer))
+            if not isinstance(job, Job):
+                job._data = payload.data
+                return entries.Entry.of_payload(self.name, payload)
+            job.take(payload, is_new_id=False)
+        elif payload is not None and not self._is_checked(job, payload):
+            call = Call(payload.task, payload.function, job.instance, tuple(job.args), job.kwargs, job.meta)
+            checked = self._build_call(call, format_of(job.serializer))
+            if isinstance(job, Job):
+                job.take(checked, is_new_id=False, is_counted=job.uncounted is None)
+        if isinstance(job, Job) and job.uncounted is not None:
+            job.uncounted.queue = self.name
+        return None
+
+    def _is_checked(self, job: RQJob, payload: Payload) -> bool:
         limits = self.limits_for(payload.task)
-        meta_bytes = len(form.dump(job.meta) or b"") if job.meta else 0
-        is_checked = limits is payload.limits or limits == payload.limits
-        if not is_checked or meta_bytes != payload.meta_bytes:
-            call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta)
-            try:
-                payload.is_warned = check(call, len(payload.data) + meta_bytes, limits, form, self.name)
-            except PayloadTooLargeError:
-                refusals.note(self.connection, self.name, payload.task)
-                raise
-            payload.limits, payload.meta_bytes = limits, meta_bytes
-            job.uncounted = entries.Entry.of_payload(self.name, payload)
-        job.uncounted.queue = self.name
+        return (limits is payload.limits or limits == payload.limits) and not (job.meta or payload.meta_bytes)
 
     def _refuse_batch(self, payloads: list[Payload], total_bytes: int, limits: Limits) -> BatchTooLargeError:
         for payload in payloads:
@@ -199,11 +213,20 @@ class Queue(RQQueue):
         error.jobs = len(payloads)
         return error
 
-    def _settle(self, job: RQJob) -> None:
-        """Count a job that RQ has written by a script of its own, as it does for unique jobs."""
-        if isinstance(job, Job) and job.uncounted is not None:
-            entries.send(self.connection, [job.uncounted])
-            job.uncounted = None
+    def _settle(self, job: RQJob, stray: entries.Entry | None, pipeline: Pipeline | None) -> None:
+        """Count what was written by a script of RQ's, as unique jobs are, or by a job of its own class."""
+        if isinstance(job, Job):
+            stray = job.settle()
+        if stray is not None and pipeline is not None:
+            entries.record(pipeline, [stray])
+        elif stray is not None:
+            entries.send(self.connection, [stray])
+
+    def run_job(self, job: RQJob) -> RQJob:
+        """Run a job of a synchronous queue; see `rq.Queue.run_job`."""
+        if isinstance(job, Job):
+            job.queue_limits = self.limits
+        return super().run_job(job)
 
     def _persist_job(self, job: RQJob, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED) -> None:
         # RQ writes the status by itself first, and again with the job.

@@ -54,6 +54,13 @@ def take(connection: Redis) -> list[Entry]:
     return [Entry(queue, task, {"refused": number}) for (queue, task), number in counts.items()]
 
 
+def give_back(connection: Redis, taken: list[Entry]) -> None:
+    """Remember again what was taken and could not be written."""
+    for entry in taken:
+        for _ in range(entry.counts["refused"]):
+            note(connection, entry.queue, entry.task)
+
+
 def flush(connection: Redis) -> None:
     """Write what is not written yet, as far as Redis can be reached."""
     waiting = take(connection)

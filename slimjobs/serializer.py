@@ -9,7 +9,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from slimjobs import codec
-from slimjobs.codec import NO_LIMIT, Refused, weigh
+from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import PayloadDecodeError
 from slimjobs.limits import for_task, settings
 from slimjobs.payload import Call, Format, encode, locate
@@ -73,10 +73,8 @@ class ForeignFormat(Format):
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
 
-    def dump_call(self, call: Call, room: int) -> bytes | None:
-        """Return the bytes of a call, or None where its texts and containers alone exceed `room`."""
-        if room < NO_LIMIT and _exceeds(call, room):
-            return None
+    def dump_call(self, call: Call, room: int) -> bytes | None:  # noqa: ARG002  # such serializers go to the end
+        """Return the bytes of a call."""
         return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
@@ -101,13 +99,6 @@ def _is_call(value: Any) -> bool:
         and type(value[2]) in (tuple, list)
         and type(value[3]) is dict
     )
-
-
-def _exceeds(call: Call, room: int) -> bool:
-    try:
-        return weigh([*call.args, call.kwargs], room) < 0
-    except Refused:
-        return False  # of a type that this serializer may well know
 
 
 SLIM = Format()

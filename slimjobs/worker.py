@@ -9,12 +9,14 @@ from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 
+from slimjobs import refusals
 from slimjobs.job import Job
 from slimjobs.queue import Queue
 from slimjobs.serializer import Serializer
 
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
+    from rq.queue import Queue as RQQueue
 
 
 class _SlimDefaults(RQBaseWorker):
@@ -31,6 +33,17 @@ class _SlimDefaults(RQBaseWorker):
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
         options["serializer"] = options.get("serializer") or self.default_serializer
         super().__init__(queues, *args, **options)
+
+    def perform_job(self, job: RQJob, queue: RQQueue, *args: Any) -> bool:
+        """Run a job in the process that is there for it; see `rq.Worker.perform_job`."""
+        if isinstance(job, Job):
+            # The queue that comes with a job was made from its name; the worker's own has the limits.
+            own = (each for each in self.queues if isinstance(each, Queue) and each.name == queue.name)
+            job.queue_limits = next((each.limits for each in own), None)
+        try:
+            return super().perform_job(job, queue, *args)
+        finally:
+            refusals.flush_all()  # work horses end without running exit handlers
 
 
 class Worker(_SlimDefaults, RQWorker):
