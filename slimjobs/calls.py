@@ -32,11 +32,13 @@ def call_of(
     keywords: Any = kwargs or {}
     if not isinstance(positional, (list, tuple)) or not isinstance(keywords, dict):
         raise ConfigurationError("args= takes a list or a tuple, kwargs= a dict")
+    if keywords and not all(type(name) is str for name in keywords):
+        raise ConfigurationError("kwargs= takes a dict whose keys are names")
     instance: Any
     instance, function = resolve_function_reference(func)
     if inspect.isclass(instance):  # a class method, which its path finds
         instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
-    task = function if instance is None else f"{class_name(instance)}.{function}"
+    task = task_of(function, instance)
     if "<" in function:
         raise UnsupportedTypeError(
             "no worker could import a lambda or a function inside a function",
@@ -46,9 +48,11 @@ def call_of(
     return Call(task, function, instance, tuple(positional), keywords, meta)
 
 
-def class_name(instance: Any) -> str:
-    """Return the name that an instance's class goes by in refs, else its import path."""
+def task_of(function: str | None, instance: Any) -> str:
+    """Return the import path of a function, or of a method, whose class goes by its name in refs."""
+    if instance is None:
+        return str(function)
     if type(instance) is Ref:
-        return str(instance.name)
+        return f"{instance.name}.{function}"
     cls = instance.__class__
-    return name_of(instance) or f"{cls.__module__}.{cls.__qualname__}"
+    return f"{name_of(instance) or f'{cls.__module__}.{cls.__qualname__}'}.{function}"

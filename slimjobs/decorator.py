@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from operator import is_
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rq.job import get_current_job
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis import Redis
-    from rq.job import Job as RQJob
     from rq.queue import Queue as RQQueue
 
 P = ParamSpec("P")
@@ -78,13 +76,6 @@ def job(
     return decorate
 
 
-def _is_call_of(job: RQJob, args: Any, kwargs: Any) -> bool:
-    """Return whether these are the very arguments that a job holds, as RQ passes them."""
-    if len(args) != len(job.args) or kwargs.keys() != job.kwargs.keys():
-        return False
-    return all(map(is_, args, job.args)) and all(kwargs[name] is value for name, value in job.kwargs.items())
-
-
 def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Return a function that loads models when a stock job calls it with refs.
 
@@ -93,8 +84,9 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     def load(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         job = get_current_job()
-        # Our own job has loaded them already; any call but the job's own is a plain call.
-        if job is None or isinstance(job, Job) or job.func_name != name or not _is_call_of(job, args, kwargs):
+        # Our own job has loaded them already; in another job this is a plain call. A function that
+        # calls itself passes models, which are left as they are.
+        if job is None or isinstance(job, Job) or job.func_name != name:
             return args, kwargs
         loaded = load_call(job, name, None, tagging.revive(args), tagging.revive(kwargs))
         return None if loaded is None else loaded[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slimjobs import locators
@@ -21,7 +22,7 @@ _SIZED = frozenset({str, bytes, list, tuple, set, frozenset, dict, bytearray})
 _PLAIN = frozenset({int, float, bool, type(None), str, bytes})
 
 
-def describe_call(task: str, args: Iterable[Any], kwargs: Mapping[str, Any], *, with_values: bool = False) -> str:
+def describe_call(task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, with_values: bool = False) -> str:
     """Return a call as text: `app.jobs.send_email(<Email 1>, list[100])`.
 
     Args:
@@ -31,10 +32,11 @@ def describe_call(task: str, args: Iterable[Any], kwargs: Mapping[str, Any], *, 
         with_values: Whether values of plain types are shown, bounded, instead of their types.
     """
     describe = _describe_value if with_values else _describe_type
-    shown = [describe(value) for value in args]
-    shown += [f"{name[:_MOST_NAME_CHARACTERS]}={describe(value)}" for name, value in kwargs.items()]
-    if len(shown) > _MOST_ARGUMENTS:
-        shown[_MOST_ARGUMENTS:] = [f"... {len(shown) - _MOST_ARGUMENTS} more"]
+    shown = [describe(value) for value in args[:_MOST_ARGUMENTS]]
+    for name, value in islice(kwargs.items(), _MOST_ARGUMENTS - len(shown)):
+        shown.append(f"{name[:_MOST_NAME_CHARACTERS]}={describe(value)}")
+    if len(args) + len(kwargs) > len(shown):
+        shown.append(f"... {len(args) + len(kwargs) - len(shown)} more")
     return f"{task}({', '.join(shown)})"
 
 

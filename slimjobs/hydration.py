@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimjobs import locators, refs
 from slimjobs.codec.values import Inert, resolve
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, RecordNotFoundError
 from slimjobs.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OnMissing = Literal["fail", "discard", "none"]
 
@@ -76,16 +80,10 @@ def hydrate(*values: Any, policy: Policy = DEFAULT_POLICY, task: str | None = No
         PayloadDecodeError: A value type or enum is not known in this process.
         ConfigurationError: A class is not registered in this process.
     """
-    try:
-        return _hydrate(values, policy, task)
-    except RecursionError as error:
-        raise PayloadDecodeError("the payload is nested too deeply to be loaded", task=task) from error
-
-
-def _hydrate(values: tuple[Any, ...], policy: Policy, task: str | None) -> Hydrated:
     wanted: dict[Ref, Ref] = {}
-    if not _collect(values, wanted):
-        return Hydrated(values, ())
+    with _bounded_depth(task):
+        if not _collect(values, wanted):
+            return Hydrated(values, ())
     found = locators.load_refs(wanted.values())
     deadline = time.monotonic() + policy.wait_for_row
     pause = _FIRST_PAUSE_SECONDS
@@ -97,7 +95,16 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, task: str | None) -> Hydra
     if missing and policy.on_missing == "fail":
         raise RecordNotFoundError(task=task, refs=missing)
     models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
-    return Hydrated(tuple(_replace(value, models) for value in values), missing)
+    with _bounded_depth(task):
+        return Hydrated(tuple(_replace(value, models) for value in values), missing)
+
+
+@contextmanager
+def _bounded_depth(task: str | None) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise PayloadDecodeError("the payload is nested too deeply to be loaded", task=task) from error
 
 
 def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:

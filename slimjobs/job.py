@@ -11,7 +11,7 @@ from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
-from slimjobs.calls import call_of, class_name
+from slimjobs.calls import call_of, task_of
 from slimjobs.execution import load_call
 from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build, compress
@@ -131,9 +131,15 @@ class Job(RQJob):
         self._omits_empty_fields = is_new_id
         self.uncounted = None if is_counted else entries.Entry.of_payload(self.origin, payload)
 
-    def settle(self) -> entries.Entry | None:
-        """Return what is still to be counted now that the job is written, and forget it."""
-        entry, self.uncounted, self._counted = self.uncounted, None, None
+    def settle(self, *, is_written: bool) -> entries.Entry | None:
+        """Return what is still to be counted of the job, and forget it.
+
+        Args:
+            is_written: Whether the job is in Redis, not only in a caller's pipeline.
+        """
+        entry, self.uncounted = self.uncounted, None
+        if is_written:
+            self._counted = None
         return entry
 
     @property
@@ -141,9 +147,7 @@ class Job(RQJob):
         """The import path of what the job calls, a method's with its class."""
         if self.payload is not None:
             return self.payload.task
-        if self.instance is None:
-            return str(self.func_name)
-        return f"{class_name(self.instance)}.{self.func_name}"
+        return task_of(self.func_name, self.instance)
 
     @property
     def func(self) -> Any:

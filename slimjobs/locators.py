@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,7 @@ from slimjobs.errors import (
     UnsavedModelError,
     UnsupportedTypeError,
 )
+from slimjobs.homes import import_home
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def load_refs(refs: Iterable[Ref]) -> dict[Ref, Any]:
     groups: dict[str, tuple[Locator, list[Ref]]] = {}
     wanted = list(dict.fromkeys(refs))
     for ref in wanted:
-        locator = _by_name.get(ref.name) or _imported(ref.name)
+        import_home(ref.name, _by_name)
+        locator = _by_name.get(ref.name)
         if locator is None:
             raise ConfigurationError(
                 f"no class is registered under the name {ref.name!r} in this process",
@@ -174,25 +175,6 @@ def load_one(ref: Ref) -> Any:
     if ref not in found:
         raise RecordNotFoundError(refs=[ref])
     return found[ref]
-
-
-def _imported(name: str) -> Locator | None:
-    """Return the locator of a name once the module that the name begins with is imported.
-
-    A default name is where the class lives, and a job for a bound method names no other module.
-    Names are only ever imported for a call, as the name of its function is.
-    """
-    module = name
-    while name not in _by_name and "." in module:
-        module = module.rpartition(".")[0]
-        try:
-            import_module(module)
-        except (ValueError, TypeError):
-            break  # it could never be a module's name
-        except ModuleNotFoundError as error:
-            if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there, and what it imports is not
-    return _by_name.get(name)
 
 
 def _find(value: Any) -> Locator | None:

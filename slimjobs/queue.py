@@ -8,7 +8,8 @@ from rq.job import UNEVALUATED, JobStatus
 from rq.queue import Queue as RQQueue
 
 from slimjobs import entries, refusals
-from slimjobs.calls import call_of
+from slimjobs.calls import call_of, task_of
+from slimjobs.codec import Refused
 from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLargeError
 from slimjobs.job import Job
 from slimjobs.limits import Limits, for_task, settings
@@ -186,13 +187,16 @@ class Queue(RQQueue):
             What is to be counted of a job of RQ's own class, which does not count itself.
         """
         payload = job.payload if isinstance(job, Job) else None
+        if (payload is not None or job._data is UNEVALUATED) and job.serializer is not self.serializer:
+            raise ConfigurationError(f"job {job.id} has another serializer than the queue {self.name!r}")
         if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since
-            call = Call(str(job.func_name), job.func_name, job.instance, tuple(job.args), job.kwargs, job.meta)
+            task = task_of(job.func_name, job.instance)
+            call = Call(task, job.func_name, job.instance, tuple(job.args), job.kwargs, job.meta)
             payload = self._build_call(call, format_of(job.serializer))
             if not isinstance(job, Job):
                 job._data = payload.data
                 return entries.Entry.of_payload(self.name, payload)
-            job.take(payload, is_new_id=False)
+            job.take(payload, is_new_id=False, is_counted=job.enqueued_at is not None)
         elif payload is not None and not self._is_checked(job, payload):
             call = Call(payload.task, payload.function, job.instance, tuple(job.args), job.kwargs, job.meta)
             checked = self._build_call(call, format_of(job.serializer))
@@ -204,7 +208,13 @@ class Queue(RQQueue):
 
     def _is_checked(self, job: RQJob, payload: Payload) -> bool:
         limits = self.limits_for(payload.task)
-        return (limits is payload.limits or limits == payload.limits) and not (job.meta or payload.meta_bytes)
+        if limits is not payload.limits and limits != payload.limits:
+            return False
+        try:
+            meta = format_of(job.serializer).dump(job.meta) if job.meta else b""
+        except Refused:
+            return False
+        return len(meta or b"") == payload.meta_bytes
 
     def _refuse_batch(self, payloads: list[Payload], total_bytes: int, limits: Limits) -> BatchTooLargeError:
         for payload in payloads:
@@ -216,7 +226,7 @@ class Queue(RQQueue):
     def _settle(self, job: RQJob, stray: entries.Entry | None, pipeline: Pipeline | None) -> None:
         """Count what was written by a script of RQ's, as unique jobs are, or by a job of its own class."""
         if isinstance(job, Job):
-            stray = job.settle()
+            stray = job.settle(is_written=pipeline is None)
         if stray is not None and pipeline is not None:
             entries.record(pipeline, [stray])
         elif stray is not None:

@@ -10,6 +10,7 @@ import atexit
 import os
 import time
 from collections import Counter
+from multiprocessing import util
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,5 @@ _pending: dict[Any, _Pending] = {}
 
 atexit.register(flush_all)
 os.register_at_fork(after_in_child=forget)  # it is the parent's to write
+# The processes of multiprocessing end without running exit handlers, but with finalizers of their own.
+util.register_after_fork(_Pending, lambda _: util.Finalize(None, flush_all, exitpriority=0))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from rq.serializers import DefaultSerializer, JSONSerializer
+
 from slimjobs import codec
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import PayloadDecodeError
@@ -73,8 +75,10 @@ class ForeignFormat(Format):
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
 
-    def dump_call(self, call: Call, room: int) -> bytes | None:  # noqa: ARG002  # such serializers go to the end
-        """Return the bytes of a call."""
+    def dump_call(self, call: Call, room: int) -> bytes | None:
+        """Return the bytes of a call, or None where RQ's own serializers could not write it into `room`."""
+        if room < NO_LIMIT and self._serializer in _RQS_OWN and _least_bytes(call, room) > room:
+            return None
         return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
@@ -101,4 +105,24 @@ def _is_call(value: Any) -> bool:
     )
 
 
+def _least_bytes(call: Call, room: int) -> int:
+    """Return a lower bound for the bytes of a call, or something over `room`.
+
+    Every object counts once, since a pickle writes it once: its characters, or its items.
+    """
+    size_bytes = 0
+    seen: set[int] = set()
+    pending: list[Any] = [call.args, call.kwargs]
+    while pending and size_bytes <= room:
+        value = pending.pop()
+        if id(value) not in seen and isinstance(value, (str, bytes, list, tuple, set, frozenset, dict)):
+            seen.add(id(value))
+            size_bytes += len(value)
+            if size_bytes <= room and not isinstance(value, (str, bytes)):
+                pending.extend(value)
+                pending.extend(value.values() if isinstance(value, dict) else ())
+    return size_bytes
+
+
+_RQS_OWN = (DefaultSerializer, JSONSerializer)
 SLIM = Format()

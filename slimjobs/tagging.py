@@ -33,19 +33,28 @@ def dehydrate(value: Any, serializer: RQSerializer) -> Any:
 
 
 def revive(value: Any) -> Any:
-    """Return a value with refs in place of tagged dicts, at any depth.
+    """Return a value with refs in place of tagged dicts, at any depth; itself where there are none.
 
     Raises:
         PayloadDecodeError: A tag is damaged.
     """
+    try:
+        return _replace_tags(value) if _holds_tag(value) else value
+    except RecursionError as error:
+        raise PayloadDecodeError("the payload is nested too deeply to be loaded") from error
+
+
+def _holds_tag(value: Any) -> bool:
+    if type(value) is dict:
+        return TAG in value or any(map(_holds_tag, value.values()))
+    return type(value) in (list, tuple) and any(map(_holds_tag, value))
+
+
+def _replace_tags(value: Any) -> Any:
     cls = type(value)
     if cls is dict:
-        if TAG in value:
-            return _untag(value)
-        return {key: revive(item) for key, item in value.items()}
-    if cls in (list, tuple):
-        return cls(revive(item) for item in value)
-    return value
+        return _untag(value) if TAG in value else {key: _replace_tags(item) for key, item in value.items()}
+    return cls(map(_replace_tags, value)) if cls in (list, tuple) else value
 
 
 def _knows_refs(serializer: RQSerializer) -> bool:

@@ -64,7 +64,7 @@ class Encoder:
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
-        room -= len(args) + len(kwargs)
+        room -= len(args)
         if room < 0:
             return None
         # `weigh` would do; this saves its calls for what most arguments are.
@@ -91,42 +91,49 @@ class Encoder:
         except IndexError:
             packing = _Packing(self._dehydrate)
         packing.room = room
-        data: bytes
         try:
-            data = HEADER + packing.pack(frame)
-        except _NoRoom:
-            return None
+            data: bytes = HEADER + packing.pack(frame)
         except UnicodeEncodeError:
             # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
-            return self._pack_lossless(frame, room)
-        except ValueError as error:
-            if "recursion" not in str(error):
-                raise
-            raise nested_too_deeply(None) from None
+            lossless = _Packing(self._dehydrate, "surrogatepass")
+            lossless.room = room
+            return lossless.pack_or_refuse(frame)
+        except (_NoRoom, ValueError):
+            packing.room = room
+            return packing.pack_or_refuse(frame)
+        if packing.inside is not None:
+            packing.inside = None
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
         return data
-
-    def _pack_lossless(self, frame: list[Any], room: int) -> bytes | None:
-        packing = _Packing(self._dehydrate, "surrogatepass")
-        packing.room = room
-        try:
-            return HEADER + bytes(packing.pack(frame))
-        except _NoRoom:
-            return None
 
 
 class _Packing:
     """A packer, and the room that is left for what it finds on its way."""
 
-    __slots__ = ("_dehydrate", "_inside", "pack", "room")
+    __slots__ = ("_dehydrate", "inside", "pack", "room")
 
     def __init__(self, dehydrate: Callable[[Any], Ref | None], unicode_errors: str | None = None) -> None:
         self.room = NO_LIMIT
         self._dehydrate = dehydrate
-        self._inside: Any = None
+        self.inside: Any = None
         # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
         self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
+
+    def pack_or_refuse(self, frame: list[Any]) -> bytes | None:
+        """Return the bytes, or None where there is no room for them.
+
+        Raises:
+            Refused: Something in it cannot travel.
+        """
+        try:
+            return HEADER + bytes(self.pack(frame))
+        except _NoRoom:
+            return None
+        except ValueError as error:
+            if "recursion" not in str(error):
+                raise
+            raise nested_too_deeply(None) from None
 
     def _reduce(self, value: Any) -> Any:
         """Return what msgpack knows in place of a value that it does not know."""
@@ -141,25 +148,25 @@ class _Packing:
                 return ExtType(code, encode(value))
             ref = value if cls is Ref else self._dehydrate(value)
         except SlimjobsError as error:
-            raise Refused(value, error, self._inside) from None
+            raise Refused(value, error, self.inside) from None
         if ref is not None:
-            self._inside = value
+            self.inside = value
             self._take(ref.pk)
             return [_REF, ref.name, ref.pk, ref.db]
         inert = value if cls is Inert else values.reduce(value)
         if inert is not None:
-            self._inside = value
+            self.inside = value
             self._take(inert.content)
             return [_ENUM if inert.is_enum else _VALUE, inert.name, inert.content]
         if isinstance(value, str):
             return str.__str__(value)
-        raise Refused(value, _unsupported(value), self._inside)
+        raise Refused(value, _unsupported(value), self.inside)
 
     def _take(self, content: Any) -> None:
         try:
             self.room = weigh(content, self.room)
         except Refused as refused:
-            refused.inside = self._inside
+            refused.inside = self.inside
             raise
         if self.room < 0:
             raise _NoRoom

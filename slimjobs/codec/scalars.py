@@ -80,7 +80,7 @@ def _encode_zone(zone: tzinfo | None) -> tuple[int, bytes]:
         # A name that was not given follows from the offset.
         name = zone.tzname(None)
         given = name != timezone(zone.utcoffset(None)).tzname(None)
-        return _OFFSET, offset + (name.encode() if given else b"")
+        return _OFFSET, offset + (name.encode("utf-8", "surrogatepass") if given else b"")
     if type(zone) is ZoneInfo and zone.key and _ZONE_KEY.fullmatch(zone.key):
         return _ZONE, zone.key.encode()
     raise UnsupportedTypeError(
@@ -95,7 +95,7 @@ def _decode_zone(kind: int, data: bytes) -> tzinfo | None:
     if kind == _OFFSET:
         offset = timedelta(microseconds=_OFFSET_MICROSECONDS.unpack_from(data)[0])
         name = data[_OFFSET_MICROSECONDS.size :]
-        return timezone(offset, name.decode()) if name else timezone(offset)
+        return timezone(offset, name.decode("utf-8", "surrogatepass")) if name else timezone(offset)
     if data or kind not in (_NAIVE, _UTC):
         raise ValueError(f"time zone of kind {kind}")
     return timezone.utc if kind == _UTC else None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from slimjobs.codec.scalars import ENCODERS
 from slimjobs.codec.weight import Refused
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, UnsupportedTypeError
+from slimjobs.homes import import_home
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def restore(inert: Inert) -> Any:
 
 
 def resolve(inert: Inert, content: Any) -> Any:
-    """Return the value for the call, importing the module of an enum if need be.
+    """Return the value for the call, importing the module that its name begins with if need be.
 
     Args:
         inert: The placeholder.
@@ -149,6 +150,7 @@ def resolve(inert: Inert, content: Any) -> Any:
         if value is inert:
             raise PayloadDecodeError(f"{module} has no enum {qualname} with a member {content}")
         return value
+    import_home(inert.name, _by_name)
     value_type = _by_name.get(inert.name)
     if value_type is None:
         raise PayloadDecodeError(
