@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from rq.queue import Queue as RQQueue
 
-from slimjobs import limits, tagging
+from slimjobs import limits, refusals, tagging
 from slimjobs.codec import Refused
-from slimjobs.errors import ConfigurationError
-from slimjobs.payload import Call, build, locate
+from slimjobs.errors import ConfigurationError, PayloadTooLargeError
+from slimjobs.payload import Call, build, locate, too_large
 from slimjobs.queue import Queue
 from slimjobs.serializer import format_of
 
@@ -143,17 +143,27 @@ class Enqueuer(Generic[P]):
         task = task_name(self._function)
         call = Call(task, task, None, args, kwargs, options.get("meta"))
         form = format_of(queue.serializer)
+        own_limits = limits.for_task(task)
         try:
+            # Before the models are looked for, since that walks all there is.
+            if form.exceeds(call, own_limits.room):
+                raise too_large(call, None, own_limits.room, form)
             args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer)
+            slim = Call(task, task, None, args, kwargs, options.get("meta"))
+            payload = build(slim, own_limits, form, queue.name)
         except Refused as refused:
             raise locate(refused, task, call.parts()) from None
-        slim = Call(task, task, None, args, kwargs, options.get("meta"))
-        payload = build(slim, limits.for_task(task), form, queue.name)
+        except PayloadTooLargeError:
+            refusals.note(queue.connection, queue.name, task)
+            raise
         return args, kwargs, {"description": payload.description, **options}
 
 
 class Task(Enqueuer[P], Generic[P, R_co]):
     """A function with `@slimjobs.job`, as type checkers see it."""
+
+    __name__: str
+    __qualname__: str
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""

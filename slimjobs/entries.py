@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from rq.queue import Queue as RQQueue
 
 from slimjobs.logs import logger
@@ -114,10 +115,11 @@ def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
 
 
 def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None:
-    """Run what a pipeline holds and count entries, all of it or nothing, in one round trip.
+    """Run what a pipeline holds and count entries, in one round trip.
 
     One script runs it: that takes two thirds of the time of a MULTI, where the client reads an answer
-    for every command, and what fails is not counted.
+    for every command. As in a MULTI nobody comes in between, and a command that fails leaves those
+    before it; what fails is not counted.
     """
     if not _runs_scripts(connection):
         pipeline.execute()
@@ -126,8 +128,15 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
     words: list[Any] = []
     for command, _ in pipeline.command_stack:
         words += (len(command), *command)
-    pipeline.reset()
-    connection.eval(_RUN_AND_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words)
+    try:
+        connection.eval(
+            _RUN_AND_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words
+        )
+    except NoPermissionError:
+        # This user may run no scripts, so nothing has been done yet.
+        _without_scripts.add(connection.connection_pool)
+        logger.warning("jobs are not counted: this user of Redis may not run scripts (EVAL)")
+        pipeline.execute()
 
 
 def record_missing(connection: Redis, queue: str, task: str, number: int) -> None:
@@ -156,9 +165,10 @@ def _texts(entries: Iterable[Entry]) -> list[str | int]:
 
 
 def _runs_scripts(target: Redis | Pipeline) -> bool:
+    pool = target.connection_pool
     # fakeredis knows EVAL only with its extra "lua"; without, a transaction that holds it is aborted.
-    connection_class = target.connection_pool.connection_class
-    return not connection_class.__module__.startswith("fakeredis") or _HAS_LUA
+    is_fake = pool.connection_class.__module__.startswith("fakeredis")
+    return pool not in _without_scripts and (_HAS_LUA or not is_fake)
 
 
 def _this_hour_key() -> str:
@@ -175,4 +185,5 @@ def hour_key(hour: datetime) -> str:
     return f"{HOUR_KEY_PREFIX}{hour:%Y%m%d%H}"
 
 
+_without_scripts: WeakSet[Any] = WeakSet()
 _HAS_LUA = importlib.util.find_spec("lupa") is not None

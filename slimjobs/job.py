@@ -13,8 +13,8 @@ from rq.utils import import_attribute
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
 from slimjobs.execution import load_call
-from slimjobs.limits import for_task
-from slimjobs.payload import Payload, build, compress
+from slimjobs.limits import for_task, settings
+from slimjobs.payload import Payload, build, compress, inflate
 from slimjobs.results import storable_result
 from slimjobs.serializer import Serializer, format_of
 
@@ -197,11 +197,15 @@ class Job(RQJob):
         return {name: value for name, value in mapping.items() if value != ""} if self._omits_empty_fields else mapping
 
     def restore(self, raw_data: Any) -> Any:
-        """Take over what was read from Redis."""
-        super().restore(raw_data)
-        stored = raw_data.get(b"data") or raw_data.get("data")
-        if isinstance(self._data, bytes) and isinstance(stored, bytes):
-            self._stored = self._data, stored
+        """Take over what was read from Redis; a payload is inflated up to a bound."""
+        key = next((key for key in (b"data", "data") if key in raw_data), None)
+        if key is None:
+            super().restore(raw_data)  # raises NoSuchJobError
+            return
+        stored = raw_data[key]
+        super().restore({**raw_data, key: b""})  # it would inflate without a bound
+        self.data = data = inflate(stored, settings().limits.room)
+        self._stored = data, stored
 
     def save(self, pipeline: Pipeline | None = None, include_meta: bool = True, include_result: bool = True) -> None:
         """Write the job to Redis and, the first time, what the ledger counts of it."""

@@ -17,6 +17,9 @@ Describe = Literal["types", "values"]
 _CHOICES: dict[str, tuple[str, ...]] = {"mode": ("reject", "warn", "track"), "describe": ("types", "values")}
 # Why 64 KiB: RQ's scheduler reads up to 1,000 due jobs at once and holds about three copies of
 # each, which is 192 MB of a 512 MB process.
+# What a process inflates of a stored payload, unless its limit is larger: so little data in Redis
+# cannot fill its memory. Larger payloads are refused in every mode.
+READABLE_BYTES = 64 * 2**20
 _DEFAULTS: dict[str, Any] = {
     "max_bytes": 64 * 2**10,
     "warn_bytes": 16 * 2**10,
@@ -72,6 +75,11 @@ class Limits:
         object.__setattr__(self, "given", given)
         for name, default in _DEFAULTS.items():
             object.__setattr__(self, name, given.get(name, default))
+
+    @property
+    def room(self) -> int:
+        """The largest payload that is not refused, in bytes; in modes other than "reject" what can be read at all."""
+        return self.max_bytes if self.mode == "reject" else max(READABLE_BYTES, self.max_bytes)
 
     def over(self, lower: Limits) -> Limits:
         """Return these limits, with what they leave open taken from `lower`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from threading import Lock
 
@@ -32,6 +33,10 @@ class Throttle:
             self._spoken[key] = (now, 0)
             return held_back
 
+    def renew(self) -> None:
+        """Be usable in a process that was forked."""
+        self._lock = Lock()
+
     def reset(self) -> None:
         """Let every key speak again; for tests."""
         with self._lock:
@@ -39,3 +44,5 @@ class Throttle:
 
 
 size_warnings = Throttle()
+# Another thread of the parent may have held its lock, for ever.
+os.register_at_fork(after_in_child=size_warnings.renew)

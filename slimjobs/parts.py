@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Step = int | str | tuple[Any, ...]
 
 # Enough to name the culprit, and bounded: some 20 ms however large the call is.
-_MOST_NODES = 50_000
-_MOST_CHILDREN = 10_000
+_MOST_NODES = 10_000
+_MOST_CHILDREN = 2_000
 _MOST_PARTS = 3
 _MOST_DEPTH = 200
 _MOST_CHARACTERS = 120
@@ -49,16 +49,16 @@ def call_parts(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     return parts
 
 
-def largest_parts(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> list[Part]:
-    """Return the largest parts, each by the path of what in it is to blame, with its bytes.
+def measure(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> tuple[int, list[Part]]:
+    """Return the bytes of all parts together, and the largest by the path of what in them is to blame.
 
     Args:
         parts: What `call_parts` returned.
         is_opaque: Says of a value whether it travels as a few bytes, whatever it holds.
 
     Returns:
-        (path, bytes), largest first. Bytes are those of the encoded form, and lower bounds where
-        there is too much to count.
+        The bytes of the encoded form, a lower bound where there is too much to count; and (path, bytes),
+        largest first.
     """
     scale = _Scale(is_opaque)
     sizes = sorted(((scale.weigh(value), path, value) for path, value in parts.items()), key=lambda row: -row[0])
@@ -67,13 +67,7 @@ def largest_parts(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) ->
         if blamed and size_bytes < sizes[0][0] / 10:
             break
         blamed.append(_descend(path, value, size_bytes, is_opaque))
-    return blamed
-
-
-def total_bytes(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> int:
-    """Return a lower bound of the encoded bytes of all parts together."""
-    scale = _Scale(is_opaque)
-    return sum(map(scale.weigh, parts.values()))
+    return sum(row[0] for row in sizes), blamed
 
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:

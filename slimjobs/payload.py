@@ -10,7 +10,7 @@ from slimjobs import locators, parts
 from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
 from slimjobs.descriptions import describe_call
 from slimjobs.errors import PayloadTooLargeError, SlimjobsError, describe_parts
-from slimjobs.limits import settings
+from slimjobs.limits import READABLE_BYTES, settings
 from slimjobs.logs import logger, size_warnings
 from slimjobs.sizes import format_pair
 
@@ -108,6 +108,10 @@ class Format:
         """Return the bytes of a value, or None as soon as they cannot fit into `room` bytes."""
         return _encoder.encode(value, room)
 
+    def exceeds(self, call: Call, room: int) -> bool:  # noqa: ARG002  # encoding stops by itself
+        """Return whether it is plain without encoding that a call exceeds `room` bytes."""
+        return False
+
     def is_opaque(self, value: Any) -> bool:
         """Return whether a value travels as a few bytes, whatever it holds."""
         return locators.is_registered(value)
@@ -123,7 +127,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         queue: The queue's name, for the log.
 
     Raises:
-        PayloadTooLargeError: It is over `max_bytes`, and the mode is "reject".
+        PayloadTooLargeError: It is over the limit of its mode.
         UnsupportedTypeError: Something in it cannot travel.
         UnsavedModelError: A model in it has no primary key.
     """
@@ -143,14 +147,14 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
 
 def encode(call: Call, limits: Limits, form: Format, queue: str = "") -> Encoded:
     """Return the bytes of a call, checked; raises as `build`."""
-    room = limits.max_bytes if limits.mode == "reject" else NO_LIMIT
+    room = limits.room
     try:
         data = form.dump_call(call, room)
         meta = form.dump(call.meta, room) if call.meta else b""
     except Refused as refused:
         raise locate(refused, call.task, call.parts()) from None
     if data is None or meta is None:
-        raise _too_large(call, None, limits, form)
+        raise too_large(call, None, room, form)
     return Encoded(data, len(meta), check(call, len(data) + len(meta), limits, form, queue))
 
 
@@ -158,12 +162,12 @@ def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     """Hold a payload's size against the limits, and return whether it is large enough for a warning.
 
     Raises:
-        PayloadTooLargeError: It is over `max_bytes`, and the mode is "reject".
+        PayloadTooLargeError: It is over the limit of its mode.
     """
     if size_bytes <= limits.warn_bytes and size_bytes <= limits.max_bytes:
         return False
-    if size_bytes > limits.max_bytes and limits.mode == "reject":
-        raise _too_large(call, size_bytes, limits, form)
+    if size_bytes > limits.room:
+        raise too_large(call, size_bytes, limits.room, form)
     if limits.mode != "track":
         _warn(call, size_bytes, limits, form, queue)
     return True
@@ -174,6 +178,20 @@ def compress(data: bytes) -> bytes:
     if len(data) < _COMPRESSED_FROM_BYTES and data[:1] and data[0] & 0x0F != _DEFLATED:
         return data
     return zlib.compress(data)
+
+
+def inflate(stored: bytes, most_bytes: int) -> bytes:
+    """Return payload bytes as they were before `compress`.
+
+    What exceeds the bound, or `READABLE_BYTES` if that is more, is returned as it is stored: no payload
+    begins as zlib does, so the job says that it cannot be read, and nothing of it is lost.
+    """
+    inflating = zlib.decompressobj()
+    try:
+        data = inflating.decompress(stored, max(most_bytes, READABLE_BYTES))
+    except zlib.error:
+        return stored
+    return data if inflating.eof and not inflating.unused_data else stored
 
 
 def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> SlimjobsError:
@@ -189,13 +207,12 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> Slimjob
     return error
 
 
-def _too_large(call: Call, size_bytes: int | None, limits: Limits, form: Format) -> PayloadTooLargeError:
-    among = call.parts()
-    error = PayloadTooLargeError(
-        task=call.task, limit_bytes=limits.max_bytes, parts=parts.largest_parts(among, form.is_opaque)
-    )
+def too_large(call: Call, size_bytes: int | None, limit_bytes: int, form: Format) -> PayloadTooLargeError:
+    """Return the error for a call over its limit; its size is None where encoding stopped at the limit."""
+    total_bytes, largest = parts.measure(call.parts(), form.is_opaque)
+    error = PayloadTooLargeError(task=call.task, limit_bytes=limit_bytes, parts=largest)
     error.at_least = size_bytes is None
-    error.size_bytes = size_bytes or max(parts.total_bytes(among, form.is_opaque), limits.max_bytes + 1)
+    error.size_bytes = size_bytes or max(total_bytes, limit_bytes + 1)
     return error
 
 
@@ -206,7 +223,7 @@ def _warn(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     is_over = size_bytes > limits.max_bytes
     limit_bytes = limits.max_bytes if is_over else limits.warn_bytes
     size, limit = format_pair(size_bytes, limit_bytes)
-    largest = parts.largest_parts(call.parts(), form.is_opaque)
+    _, largest = parts.measure(call.parts(), form.is_opaque)
     logger.warning(
         "%s: payload is %s, %s is %s; %s%s",
         call.task,

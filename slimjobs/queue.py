@@ -195,6 +195,8 @@ class Queue(RQQueue):
             payload = self._build_call(call, format_of(job.serializer))
             if not isinstance(job, Job):
                 job._data = payload.data
+                if job.description == job.get_call_string():  # which shows the arguments' values
+                    job.description = payload.description
                 return entries.Entry.of_payload(self.name, payload)
             job.take(payload, is_new_id=False, is_counted=job.enqueued_at is not None)
         elif payload is not None and not self._is_checked(job, payload):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import SlimjobsError
 from slimjobs.logs import logger
-from slimjobs.parts import total_bytes
+from slimjobs.parts import measure
 from slimjobs.payload import locate
 from slimjobs.sizes import format_pair
 
@@ -39,7 +39,8 @@ def storable_result(result: Any, task: str, job_id: str, limits: Limits, form: F
             size_bytes = len(data)
             if size_bytes <= limits.max_result_bytes or limits.mode == "track":
                 return result
-        least_bytes = size_bytes or max(room + 1, total_bytes({"result": result}, form.is_opaque))
+        measured_bytes, _ = measure({"result": result}, form.is_opaque)
+        least_bytes = size_bytes or max(room + 1, measured_bytes)
         size, limit = format_pair(least_bytes, limits.max_result_bytes)
         reason = f"it is {'' if size_bytes else 'at least '}{size}, limit is {limit}"
     except Refused as refused:

@@ -77,13 +77,17 @@ class ForeignFormat(Format):
 
     def dump_call(self, call: Call, room: int) -> bytes | None:
         """Return the bytes of a call, or None where RQ's own serializers could not write it into `room`."""
-        if room < NO_LIMIT and self._serializer in _RQS_OWN and _least_bytes(call, room) > room:
+        if self.exceeds(call, room):
             return None
         return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
         """Return the bytes of a value."""
         return self._serializer.dumps(value)
+
+    def exceeds(self, call: Call, room: int) -> bool:
+        """Return whether RQ's own serializers could not write a call into `room` bytes."""
+        return self._serializer in _RQS_OWN and _least_bytes(call, room) > room
 
     def is_opaque(self, value: Any) -> bool:  # noqa: ARG002  # such serializers write all there is
         """Return False: whatever a value holds is written."""

@@ -1,17 +1,19 @@
 """What the tests of the codec share: types that travel, values of every kind, deep equality, and memory measured.
 
-Golden bytes of what has none yet are written by hand: `cd tests/support; python -c "import codec_samples as c; c.main()"`.
+Golden bytes of new entries are written by hand, in this folder: `python -c "import codec_samples as c; c.main()"`.
 """
 
 from __future__ import annotations
 
 import enum
 import json
+import sys
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -25,7 +27,7 @@ from slimjobs import Job, Ref, Serializer
 from slimjobs.codec import Inert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SUPPORT_FOLDER = Path(__file__).parent
 GOLDEN_FILE = SUPPORT_FOLDER.parent / "unit" / "golden" / "wire_v1.json"
@@ -111,7 +113,23 @@ def extra_bytes(act: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def canonical(value: Any) -> str:
+def python_calls(act: Callable[[], object]) -> int:
+    """Return how many Python functions this called: what takes time, without a clock."""
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def canonical(value: Any) -> str:  # noqa: C901, PLR0911  # a list of types
     """Return a text that two values share if they are equal and of equal types, all the way down."""
     cls = type(value)
     name = cls.__name__
@@ -158,9 +176,7 @@ _zones = st.one_of(
 )
 _folded = st.integers(0, 1)
 datetimes = st.builds(lambda value, fold: value.replace(fold=fold), st.datetimes(timezones=_zones), _folded)
-times = st.builds(
-    lambda value, zone, fold: value.replace(tzinfo=zone, fold=fold), st.times(), _zones, _folded
-)
+times = st.builds(lambda value, zone, fold: value.replace(tzinfo=zone, fold=fold), st.times(), _zones, _folded)
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
 integers = st.one_of(
     st.integers(),
@@ -169,7 +185,9 @@ integers = st.one_of(
 )
 decimals = st.one_of(
     st.decimals().filter(lambda value: not value.is_snan()),  # which no set can hold
-    st.sampled_from(["-0", "-0.000", "NaN", "-NaN", "NaN123", "Infinity", "-Infinity", "1E+400", "1E-400"]).map(Decimal),
+    st.sampled_from(["-0", "-0.000", "NaN", "-NaN", "NaN123", "Infinity", "-Infinity", "1E+400", "1E-400"]).map(
+        Decimal
+    ),
 )
 enum_members = st.sampled_from(
     [
@@ -231,12 +249,12 @@ _value_types = st.one_of(
 values = st.recursive(
     st.one_of(hashables, _value_types, st.sampled_from([Decimal("sNaN"), Decimal("-sNaN7")])),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=20),
+        st.lists(inner, max_size=6),
         st.lists(inner, max_size=5).map(tuple),
         st.sets(hashables, max_size=5),
         st.dictionaries(hashables, inner, max_size=5),
     ),
-    max_leaves=20,
+    max_leaves=12,
 )
 
 _MOMENT = (2024, 10, 27, 2, 30, 15, 123456)
@@ -304,10 +322,172 @@ def read_golden() -> dict[str, bytes]:
     return {name: bytes.fromhex(text) for name, text in json.loads(GOLDEN_FILE.read_text()).items()}
 
 
+def hostile_payloads(seed: int) -> Iterator[bytes]:
+    """Yield damaged, forged and random payloads without end, the same for the same seed."""
+    random = Random(seed)
+    originals = [*read_golden().values(), *map(Serializer.dumps, _LARGE)]
+    while True:
+        data = bytearray(random.choice(originals))
+        kind = random.random()
+        if kind < 0.1:
+            data[2:] = random.randbytes(random.randrange(60))
+        elif kind < 0.3:
+            data[2:] = b"\x91" + _forged(random, 6)
+        else:
+            for _ in range(random.choice((1, 1, 1, 2, 3, 8))):
+                random.choice(_MUTATIONS)(random, data, originals)
+        yield bytes(data)
+
+
+def _forged(random: Random, depth: int) -> bytes:
+    """Return well-formed msgpack of nonsense: markers and ext values where none belong, or the wrong ones."""
+    kind = random.randrange(8 if depth else 5)
+    if kind == 0:
+        return random.choice(_SNIPPETS)
+    if kind == 1:
+        code, length = random.choice((*_CODES, random.randrange(256))), random.choice((0, 1, 4, 8, 12, 16, 17, 30))
+        return bytes((0xC7, length, code)) + random.randbytes(length)
+    if kind == 2:
+        return random.choice(_NAMES)
+    if kind in (3, 4):
+        return bytes((random.choice((0xC0, 0xC2, 0xC3, 0, 1, 2, 0x7F, 0xFF, 0xA0, 0x90, 0x80)),))
+    count = random.randrange(5)
+    if kind == 5:
+        return bytes((0x80 + count,)) + b"".join(_forged(random, depth - 1) for _ in range(2 * count))
+    marker = bytes((0xC7, 0, random.choice(_CODES[:6]))) if kind == 6 else _forged(random, depth - 1)
+    return bytes((0x91 + count,)) + marker + b"".join(_forged(random, depth - 1) for _ in range(count))
+
+
+def _flip(random: Random, data: bytearray, _: list[bytes]) -> None:
+    if data:
+        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+
+
+def _overwrite(random: Random, data: bytearray, _: list[bytes]) -> None:
+    if data:
+        data[random.randrange(len(data))] = random.choice(_TELLING_BYTES)
+
+
+def _truncate(random: Random, data: bytearray, _: list[bytes]) -> None:
+    del data[random.randrange(len(data) + 1) :]
+
+
+def _delete(random: Random, data: bytearray, _: list[bytes]) -> None:
+    start = random.randrange(len(data) + 1)
+    del data[start : start + random.randrange(1, 9)]
+
+
+def _insert(random: Random, data: bytearray, _: list[bytes]) -> None:
+    start = random.randrange(len(data) + 1)
+    data[start:start] = random.choice((*_SNIPPETS, *_NAMES, random.randbytes(random.randrange(1, 9))))
+
+
+def _duplicate(random: Random, data: bytearray, _: list[bytes]) -> None:
+    start = random.randrange(len(data) + 1)
+    data[start:start] = data[start : start + random.randrange(1, 200)] * random.randrange(1, 4)
+
+
+def _splice(random: Random, data: bytearray, originals: list[bytes]) -> None:
+    other = random.choice(originals)
+    data[random.randrange(len(data) + 1) :] = other[random.randrange(len(other)) :]
+
+
+_MUTATIONS = (_flip, _flip, _overwrite, _overwrite, _truncate, _delete, _insert, _duplicate, _splice)
+_CODES = (*range(1, 7), *range(16, 24), 0, 7, 15, 24, 127, 128, 255)
+_TELLING_BYTES = bytes.fromhex(
+    "0001027f80818f9091949fa0bfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d3d4d5d6d7d8d9dadbdcdddedfe0ff"
+)
+_LARGE = (
+    [f"subscriber-{number}@example.org" for number in range(200)],
+    [{"id": number, "tags": ("a", Color.RED), "owner": Ref("sample_app.Email", number)} for number in range(100)],
+    ["x" * 5000, Decimal("1." + "3" * 5000), 2**40_000, ("caf\udce9",) * 50],
+    nested(250, Ref("sample_app.Email", 1)),
+)
+_SNIPPETS = (
+    *(bytes((0xC7, 0, code)) for code in (*range(7), 16, 22, 255)),
+    *(bytes((0x92, 0xC7, 0, code, 0x01)) for code in range(1, 7)),
+    *(bytes((length_byte,)) + b"\x7f\xff\xff\xff" for length_byte in (0xDD, 0xDF, 0xDB, 0xC6)),
+    *(bytes((length_byte,)) + b"\xff\xff" for length_byte in (0xDC, 0xDE, 0xDA, 0xC5)),
+    *(b"\xc9\x7f\xff\xff\xff" + bytes((code,)) for code in (1, 16, 22, 200)),
+    b"\xc8\x00\x00\x01",
+    b"\xc9\x00\x00\x00\x00\x04",
+    b"\xd6\xff\x00\x00\x00\x01",
+    b"\xd7\xff" + b"\xff" * 8,
+    b"\xdc\x10\x00" * 100,
+    b"\x91" * 600,
+    b"\x92\xc7\x00\x01" * 300,
+    b"\x94\xc7\x00\x04\xa1a" * 100,
+    b"\xc1\x01\x91",
+)
+
+
+def _packed_text(text: str) -> bytes:
+    return bytes((0xA0 + len(text),)) + text.encode()
+
+
+_NAMES = (
+    *map(
+        _packed_text,
+        ("sample_app:Color", "sample_app:Channel", "os:system", "re:RegexFlag", "this:x", "antigravity:x", "a:"),
+    ),
+    *map(
+        _packed_text, ("sample_app.Money", "sample_app.Order", "sample_app.Email", "codec.point", "antigravity.x", ".")
+    ),
+    *map(_packed_text, ("RED", "amount", "email", "__class__", "", "Europe/Berlin", "../../etc/passwd")),
+    *(bytes((0x93, 0xC7, 0, code)) + _packed_text(name) for code in (5, 6) for name in ("this:x", "sample_app:Color")),
+    b"\x93\xc7\x00\x06" + _packed_text("sample_app.Money") + b"\x81" + _packed_text("amount"),
+    b"\x93\xc7\x00\x05" + _packed_text("re:RegexFlag") + b"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff",
+    b"\x94\xc7\x00\x04" + _packed_text("antigravity.Flight"),
+)
+
+
+class NoImports:
+    """A finder that refuses every import of what is not loaded, and remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.asked.append(name)
+        raise ModuleNotFoundError(name)
+
+    def __enter__(self) -> NoImports:  # noqa: PYI034  # Python 3.10 has no Self
+        sys.meta_path.insert(0, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+
+
+def strange_types(value: Any) -> set[type]:
+    """Return the types inside a decoded value that no payload of ours can hold."""
+    strange: set[type] = set()
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        cls = type(item)
+        if cls is Ref:
+            pending += [item.name, item.pk, item.db]
+        elif cls is Inert:
+            pending += [item.name, item.content]
+        elif cls is dict:
+            pending += item.keys()
+            pending += item.values()
+        elif cls in (list, tuple, set, frozenset, Point):
+            pending += item
+        elif cls in (Money, Order, Node, Box, Invoice):
+            pending += vars(item).values()
+        elif cls not in _PLAIN_TYPES and not isinstance(item, enum.Enum):
+            strange.add(cls)
+    return strange
+
+
+_PLAIN_TYPES = {type(None), bool, int, float, complex, str, bytes, datetime, date, time, timedelta, Decimal, UUID}
+
+
 def main() -> None:
     """Write the golden bytes of entries that have none yet; those that have some are left as they are."""
     known = json.loads(GOLDEN_FILE.read_text()) if GOLDEN_FILE.exists() else {}
     written = {name: known.get(name) or Serializer.dumps(value).hex() for name, value in GOLDEN.items()}
     GOLDEN_FILE.parent.mkdir(exist_ok=True)
     GOLDEN_FILE.write_text(json.dumps(written, indent=1) + "\n")
-

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ def load_letter(pk: int) -> Letter | None:
     rows().rpush("loads", pk)
     if rows().exists("letters are away"):
         raise ConnectionRefusedError
+    if rows().exists("letters are slow"):
+        rows().blpop(["never"], timeout=DEADLINE_SECONDS)
     text: Any = rows().hget("letters", str(pk))
     return None if text is None else Letter(pk, text.decode())
 
@@ -93,6 +95,9 @@ class Parcel:
 
     def label(self) -> str:
         return f"{self.letter.text} {self.weight}"
+
+    def grams(self) -> int:
+        return self.weight * 1000
 
 
 slimjobs.register(Letter, load=load_letter)
@@ -165,6 +170,11 @@ def ask_for_a_retry(letter: Letter, interval: int = 0) -> Any:
     return letter.text
 
 
+def note_done(letter: Letter, name: str) -> None:
+    assert letter.text == "dear"
+    rows().rpush("done", name)
+
+
 def hang(letter: Letter) -> str:
     """Say which process this is, and wait until somebody says "go"."""
     rows().rpush("horse", os.getpid())
@@ -180,6 +190,13 @@ def save_itself(letter: Letter) -> str:
     job.save_meta()  # type: ignore[no-untyped-call]
     job.save()
     return letter.text
+
+
+def pass_on(letter: Letter) -> str:
+    """Enqueue another job with the very model that this one was given."""
+    job = get_current_job()
+    assert job is not None
+    return slimjobs.Queue(job.origin, connection=job.connection).enqueue(read, letter).id
 
 
 def refuse_one() -> None:
@@ -203,6 +220,10 @@ def on_success(job: rq.job.Job, connection: Redis, result: Any) -> None:
 
 def on_failure(job: rq.job.Job, connection: Redis, kind: type[Exception], error: Exception, _: Any) -> None:
     connection.rpush("callbacks", f"failure {type(job.args[0]).__name__} {kind.__name__} {error}")
+
+
+def note_result(_: rq.job.Job, connection: Redis, result: Any) -> None:
+    connection.set("result", type(result).__name__)
 
 
 def refuse_on_success(_: rq.job.Job, connection: Redis, __: Any) -> None:
@@ -253,9 +274,27 @@ def gather(tree: Any, found: list[str]) -> list[str]:
     return found
 
 
+def marked(function: Any) -> Any:
+    """Give a function one more argument, as decorators that inject a session or a lock do."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, mark="!", **kwargs)
+
+    return wrapper
+
+
+@marked
+@slimjobs.job("letters", connection=rows)
+def read_marked(letter: Letter, mark: str = "") -> str:
+    return letter.text + mark
+
+
 @slimjobs.job("letters", connection=rows)
 def call_another(letter: Letter) -> list[str]:
-    return [read_or_fail(letter), read_or_none(None)]
+    found = [read_or_fail(letter), read_or_none(None)]
+    gather([letter], found)
+    return found
 
 
 def run_worker(worker_class: type[BaseWorker], queue: Any, redis: Redis, **options: Any) -> None:

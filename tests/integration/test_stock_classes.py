@@ -1,0 +1,216 @@
+"""Our classes beside RQ's own: the serializer alone, pickle kept for a while, and pickled jobs of old."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+import queue_samples
+import rq
+import sample_app
+from queue_samples import Letter, count, failure, run_worker, snapshot
+from rq.job import Job as RQJob
+from rq.serializers import JSONSerializer, PickleSerializer
+
+import slimjobs
+from slimjobs import Job, PayloadTooLargeError, Queue, Ref, Serializer, SimpleWorker, Worker
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+TASK = "sample_app.record"
+
+
+class PickleQueue(Queue):
+    """Limits and counts first, the new format later."""
+
+    default_serializer: ClassVar[Any] = PickleSerializer
+
+
+class PickleWorker(Worker):
+    default_serializer: ClassVar[Any] = PickleSerializer
+
+
+@pytest.fixture(autouse=True)
+def rows(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    Letter(1, "dear").save()
+    sample_app.reset()
+
+
+# The serializer alone, in a stock queue.
+
+
+def test_the_serializer_alone_makes_refs(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis, serializer=Serializer)
+    job = stock.enqueue(queue_samples.give, [Letter(1, "x" * 1_000_000)], meta={"by": Letter(1, "")})
+    run_worker(rq.Worker, "q", redis, serializer=Serializer)
+
+    ref = Ref("queue_samples.Letter", 1)
+    stored = RQJob.fetch(job.id, connection=redis, serializer=Serializer)
+    assert stored.args == ([ref],)
+    assert stored.meta == {"by": ref}
+    result: Any = stored.return_value()
+    assert result == [ref]
+    assert result[0].load().text == "dear"
+
+
+def test_the_serializer_alone_loads_models_for_a_task_with_the_decorator(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis, serializer=Serializer)
+    job = stock.enqueue(queue_samples.read_or_fail, Letter(1, ""))
+    run_worker(rq.Worker, "q", redis, serializer=Serializer)
+
+    assert job.return_value() == "dear"
+
+
+def test_the_serializer_alone_is_the_backstop_for_limits(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis, serializer=Serializer)
+    with pytest.raises(PayloadTooLargeError) as caught:
+        stock.enqueue(sample_app.record, "x" * 70_000)
+
+    assert caught.value.task == TASK
+    assert stock.count == 0
+    assert not redis.keys("rq:job:*")
+
+
+def test_the_serializer_can_be_named_by_its_path(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis, serializer="slimjobs.Serializer")
+    job = stock.enqueue(sample_app.record, 1)
+
+    assert job.data[:1] == b"\xc1"
+    assert Queue("q", connection=redis, serializer="slimjobs.Serializer").serializer is Serializer
+
+
+def test_a_stock_worker_with_the_serializer_does_the_jobs_of_our_queue(redis: Redis) -> None:
+    queue = Queue("q", connection=redis)
+    short, long = queue.enqueue(sample_app.give_back, "x"), queue.enqueue(sample_app.give_back, "x" * 5000)
+    run_worker(rq.Worker, "q", redis, serializer=Serializer)
+
+    assert (short.return_value(), long.return_value()) == ("x", "x" * 5000)
+
+
+# Pickle in our queue.
+
+
+def test_a_queue_that_keeps_pickle_is_read_by_a_stock_worker(redis: Redis) -> None:
+    queue = PickleQueue("q", connection=redis)
+    jobs = [queue.enqueue(queue_samples.read, Letter(1, "pickled whole")), queue.enqueue(sample_app.give_back, {1: 2})]
+    run_worker(rq.Worker, "q", redis)
+
+    assert [job.return_value() for job in jobs] == ["pickled whole", {1: 2}]
+    assert all(row.jobs == 1 for row in slimjobs.Ledger(redis).totals())
+
+
+def test_a_queue_that_keeps_pickle_is_read_by_a_worker_that_does(redis: Redis) -> None:
+    job = PickleQueue("q", connection=redis).enqueue(queue_samples.read, Letter(1, "pickled whole"))
+    run_worker(PickleWorker, "q", redis)
+
+    assert job.return_value() == "pickled whole"
+
+
+def test_limits_and_counts_hold_where_pickle_is_kept(redis: Redis) -> None:
+    queue = PickleQueue("q", connection=redis)
+    job = queue.enqueue(sample_app.record, "x" * 100, meta={"note": 1})
+    before = snapshot(redis)
+    for refused in ("x" * 70_000, ["x" * 100] * 1000 + list(range(30_000)), Letter(1, "x" * 70_000)):
+        with pytest.raises(PayloadTooLargeError) as caught:
+            queue.enqueue(sample_app.record, refused)
+        assert caught.value.parts[0][0].startswith("args[0]")
+    with pytest.raises(PayloadTooLargeError, match="meta"):
+        queue.enqueue(sample_app.record, 1, meta={"note": "x" * 70_000})
+
+    assert snapshot(redis) == before
+    row = count(redis, TASK)
+    assert (row.jobs, row.refused) == (1, 4)
+    assert row.payload_bytes == len(job.data) + len(PickleSerializer.dumps({"note": 1}))
+
+
+def test_what_a_pickle_holds_once_is_weighed_once(redis: Redis) -> None:
+    body = "x" * 2000
+    queue = PickleQueue("q", connection=redis)
+    job = queue.enqueue(sample_app.give_back, [body] * 100)
+
+    assert len(job.data) < 3000
+
+
+def test_the_description_holds_no_values_where_pickle_is_kept(redis: Redis) -> None:
+    job = PickleQueue("q", connection=redis).enqueue(sample_app.record, "hidden", [1, 2])
+
+    assert job.description == "sample_app.record(str[6], list[2])"
+
+
+def test_json_in_our_queue_is_weighed_and_counted_too(redis: Redis) -> None:
+    queue = Queue("q", connection=redis, serializer=JSONSerializer)
+    job = queue.enqueue(sample_app.give_back, [1, "two"])
+    with pytest.raises(PayloadTooLargeError):
+        queue.enqueue(sample_app.give_back, "x" * 70_000)
+    run_worker(rq.Worker, "q", redis, serializer=JSONSerializer)
+
+    assert job.return_value() == [1, "two"]
+    row = count(redis, "sample_app.give_back")
+    assert (row.jobs, row.payload_bytes, row.refused) == (1, len(job.data), 1)
+
+
+# A migration: readers first, writers second.
+
+
+@pytest.mark.parametrize("worker_class", [Worker, SimpleWorker])
+def test_jobs_that_stock_rq_pickled_are_read_once_that_is_switched_on(
+    redis: Redis, worker_class: type[rq.worker.BaseWorker]
+) -> None:
+    stock = rq.Queue("q", connection=redis)
+    refused = stock.enqueue(queue_samples.read, Letter(1, "pickled"), meta={"note": 1})
+    run_worker(worker_class, "q", redis)
+
+    assert refused.get_status() == "failed"
+    reason = failure(Job.fetch(refused.id, connection=redis))
+    assert "looks like a pickle" in reason
+    assert "slimjobs.configure(read_pickle=True)" in reason
+
+    slimjobs.configure(read_pickle=True)
+    Job.fetch(refused.id, connection=redis).requeue()
+    read = stock.enqueue(queue_samples.read, Letter(1, "pickled later"))
+    method = stock.enqueue(Letter(1, "pickled with it").shout)
+    ours = Queue("q", connection=redis).enqueue(queue_samples.read, Letter(1, "not this"))
+    run_worker(worker_class, "q", redis)
+
+    results = [Job.fetch(job.id, connection=redis).return_value(refresh=True) for job in (refused, read, method, ours)]
+    assert results == ["pickled", "pickled later", "PICKLED WITH IT!", "dear"]
+    assert Job.fetch(refused.id, connection=redis).meta == {"note": 1}
+
+
+def test_refs_that_the_decorator_pickled_are_loaded_in_a_migration(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis)
+    function: Any = queue_samples.read_or_fail
+    job = slimjobs.job(stock)(function.__wrapped__).enqueue(Letter(1, ""))
+    slimjobs.configure(read_pickle=True)
+    run_worker(Worker, "q", redis)
+
+    assert Job.fetch(job.id, connection=redis).return_value() == "dear"
+
+
+def test_reading_pickles_leaves_damaged_ones_to_fail_alone(redis: Redis) -> None:
+    slimjobs.configure(read_pickle=True)
+    job = rq.Queue("q", connection=redis).enqueue(queue_samples.read, Letter(1, ""))
+    redis.hset(job.key, "data", job.data[:-9])
+    after = Queue("q", connection=redis).enqueue(queue_samples.read, Letter(1, ""))
+    run_worker(SimpleWorker, "q", redis)
+
+    assert "the pickle cannot be read" in failure(Job.fetch(job.id, connection=redis))
+    assert after.return_value() == "dear"
+
+
+def test_our_queue_takes_no_job_class_that_would_not_check(redis: Redis) -> None:
+    with pytest.raises(slimjobs.ConfigurationError, match=r"must be a slimjobs\.Job"):
+        Queue("q", connection=redis, job_class=RQJob)
+
+
+def test_a_requeued_job_forgets_when_it_ran(redis: Redis) -> None:
+    job = Queue("q", connection=redis).enqueue(sample_app.fail)
+    run_worker(Worker, "q", redis)
+    failed = Job.fetch(job.id, connection=redis)
+    assert failed.ended_at is not None
+    failed.requeue()
+
+    again = Job.fetch(job.id, connection=redis)
+    assert (again.started_at, again.ended_at, again.get_status()) == (None, None, "queued")

@@ -1,0 +1,239 @@
+"""The parts of a call by path: which are the largest, and where one stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sample_app
+from codec_samples import Box, Node, Point, create, nested, python_calls, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimjobs import Ref, SlimjobsError
+from slimjobs.locators import is_registered
+from slimjobs.parts import call_parts, find_path, measure
+
+BIG = "x" * 50_000
+
+
+class Culprit:
+    pass
+
+
+CULPRIT = Culprit()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "path"),
+    [
+        ([CULPRIT], {}, "args[0]"),
+        ([1, [2, (3, CULPRIT)]], {}, "args[1][1][1]"),
+        ([], {"rows": [0, 1, 2, Node(CULPRIT)]}, "kwargs['rows'][3].value"),
+        ([{"a": {1: CULPRIT}}], {}, "args[0]['a'].values()[0]"),
+        ([{None: CULPRIT}], {}, "args[0].values()[0]"),
+        ([{b"k": CULPRIT}], {}, "args[0].values()[0]"),
+        ([Box((1, CULPRIT))], {}, "args[0].content[1]"),
+        ([Point(1, CULPRIT)], {}, "args[0][1]"),
+    ],
+)
+def test_a_culprit_is_found_by_its_path(args: list[Any], kwargs: dict[str, Any], path: str) -> None:
+    assert find_path(call_parts(None, tuple(args), kwargs), CULPRIT) == path
+
+
+def test_a_culprit_is_found_in_keys_sets_instance_and_meta() -> None:
+    assert find_path(call_parts(CULPRIT, (), {}), CULPRIT) == "self"
+    assert find_path(call_parts(None, (), {}, {"a": CULPRIT}), CULPRIT) == "meta['a']"
+    for value in ({CULPRIT: 1}, {CULPRIT}, frozenset([(1, CULPRIT)]), {(CULPRIT,): 1}):
+        path = find_path(call_parts(None, (value,), {}), CULPRIT)
+        assert path is not None
+        assert path.startswith("args[0].")
+
+
+def test_what_is_not_there_has_no_path() -> None:
+    assert (
+        find_path(
+            call_parts(
+                None,
+                (
+                    1,
+                    [2],
+                ),
+                {"a": "b"},
+            ),
+            CULPRIT,
+        )
+        is None
+    )
+
+
+def test_values_that_contain_themselves_are_walked_once() -> None:
+    items: list[Any] = []
+    items += [items, {"a": items}]
+    node = cycle()
+    assert (
+        find_path(
+            call_parts(
+                None,
+                (
+                    items,
+                    node,
+                    [CULPRIT],
+                ),
+                {},
+            ),
+            CULPRIT,
+        )
+        == "args[2][0]"
+    )
+    assert measure(call_parts(None, (items, node, [BIG]), {}), is_registered)[1][0][0] == "args[2][0]"
+
+
+def test_long_keys_are_cut_and_odd_ones_named_by_their_type() -> None:
+    for key in ("k" * 500, b"k" * 500, 10**400, 10**5000, (1, 2), Node):
+        path = find_path(call_parts(None, ({key: CULPRIT},), {}), CULPRIT)
+        assert path is not None
+        assert path.startswith("args[0]")
+        assert len(path) < 80
+
+
+def test_a_long_path_is_cut() -> None:
+    deep: Any = CULPRIT
+    for _ in range(1000):
+        deep = [deep]
+    path = find_path(call_parts(None, (deep,), {}), CULPRIT)
+    assert path is not None
+    assert path.startswith("args[0]" + "[0]" * 30)
+    assert len(path) < 150
+
+
+def test_what_a_model_holds_is_not_to_blame_since_it_does_not_travel() -> None:
+    email = sample_app.Email(1)
+    email.body = CULPRIT  # type: ignore[assignment]
+    error = refusal(email, sample_app.Order(email), [CULPRIT])
+    assert error.path == "args[2][0]"
+
+
+def test_a_model_that_refers_to_itself_is_not_to_blame_for_what_is_nested_too_deeply() -> None:
+    email = sample_app.Email(1)
+    email.subject = email  # type: ignore[assignment]
+    for deep in (nested(300), cycle()):
+        error = refusal(email, {"deep": deep})
+        assert error.path is not None
+        assert error.path.startswith("args[1]['deep']")
+
+
+def cycle() -> Node:
+    node = Node()
+    node.next = node
+    return node
+
+
+def test_an_enum_member_is_not_to_blame_for_what_its_class_holds() -> None:
+    assert ~sample_app.Channel.MAIL is not None  # which makes members refer to each other
+    for deep in (nested(300), cycle()):
+        error = refusal(sample_app.Channel.MAIL, {"deep": deep})
+        assert error.path is not None
+        assert error.path.startswith("args[1]['deep']")
+
+
+def refusal(*args: Any) -> SlimjobsError:
+    with pytest.raises(SlimjobsError) as caught:
+        create(*args)
+    return caught.value
+
+
+def named(*args: Any, **kwargs: Any) -> list[str]:
+    return [path for path, _ in measure(call_parts(None, args, kwargs), is_registered)[1]]
+
+
+def test_the_largest_part_is_what_holds_most_not_what_holds_it() -> None:
+    assert named({"rows": [1, {"body": BIG}]}, "small") == ["args[0]['rows'][1]['body']"]
+    assert named(a=1, b=Box(Node([BIG]))) == ["kwargs['b'].content.value[0]"]
+    assert named(["x" * 100] * 500) == ["args[0]"]
+    assert named({"a": BIG, "b": BIG}) == ["args[0]"]
+
+
+def test_at_most_three_are_named_and_none_that_hardly_matters() -> None:
+    assert named(BIG, BIG * 3, BIG * 2, BIG) == ["args[1]", "args[2]", "args[0]"]
+    assert named(BIG, "x" * 4000, "x" * 3000) == ["args[0]"]
+
+
+def test_models_are_as_light_as_they_travel() -> None:
+    email = sample_app.Email(1, body=BIG)
+    assert named(email, ["y" * 500]) == ["args[1][0]"]
+    assert dict(measure(call_parts(email, (), {}), is_registered)[1])["self"] < 50
+    assert named(sample_app.Order(email, []), "y" * 500) == ["args[1]"]
+    assert named(Ref("app.Email", "x" * 100), "y" * 500) == ["args[1]"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.binary(min_size=200, max_size=400) | st.lists(st.sampled_from(["", 1, "short"]), min_size=60),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_the_bytes_of_a_part_are_those_it_takes(args: list[Any]) -> None:
+    alone = len(create().data)
+    for path, size_bytes in measure(call_parts(None, tuple(args), {}), is_registered)[1]:
+        index = int(path[5 : path.index("]")])
+        assert size_bytes == pytest.approx(len(create(args[index]).data) - alone, rel=0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(values)
+def test_the_total_is_a_lower_bound(value: Any) -> None:
+    assert measure(call_parts(None, (value,), {}), is_registered)[0] <= len(create(value).data)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [["x"] * 1000] * 1000,
+        {number: {"a": number} for number in range(200_000)},
+        [set(range(100)) for _ in range(9000)],
+        set(range(500_000)),
+        [Node(number) for number in range(200_000)],
+        tuple(str(number) for number in range(400_000)),
+    ],
+    ids=["lists", "dict", "sets", "set", "dataclasses", "tuple"],
+)
+def test_looking_for_the_largest_is_bounded(value: Any) -> None:
+    def look() -> None:
+        assert measure(
+            call_parts(
+                None,
+                (
+                    value,
+                    value,
+                ),
+                {"a": value},
+            ),
+            is_registered,
+        )
+
+    assert python_calls(look) < 1_500_000
+
+
+def test_nothing_of_a_class_of_the_user_is_run() -> None:
+    class Loud:
+        def __init__(self) -> None:
+            self.body = BIG
+            self.culprit = CULPRIT
+
+        def __len__(self) -> int:
+            raise RuntimeError
+
+        __iter__ = __repr__ = __str__ = __bool__ = __len__  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError
+
+        def __hash__(self) -> int:
+            raise RuntimeError
+
+    loud = Loud()
+    assert named(loud, 1) == ["args[0].body"]
+    assert find_path(call_parts(None, (loud,), {}), CULPRIT) == "args[0].culprit"
