@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 from rq.queue import Queue as RQQueue
 
 from slimjobs.logs import logger
@@ -67,6 +68,7 @@ end
 count(3, 2 + ARGV[2], ARGV[1])
 """
 )
+_RUN_AND_COUNT_SHA = sha1(_RUN_AND_COUNT_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's name for it
 
 
 @dataclass
@@ -128,10 +130,12 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
     words: list[Any] = []
     for command, _ in pipeline.command_stack:
         words += (len(command), *command)
+    arguments = (TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words)
     try:
-        connection.eval(
-            _RUN_AND_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words
-        )
+        try:
+            connection.evalsha(_RUN_AND_COUNT_SHA, 2, *arguments)
+        except NoScriptError:  # the first time, or after SCRIPT FLUSH
+            connection.eval(_RUN_AND_COUNT_SCRIPT, 2, *arguments)
     except NoPermissionError:
         # This user may run no scripts, so nothing has been done yet.
         _without_scripts.add(connection.connection_pool)

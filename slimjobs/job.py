@@ -110,7 +110,7 @@ class Job(RQJob):
             serializer = cls(connection=connection, serializer=options.get("serializer")).serializer
             call = call_of(func, args, kwargs, options.get("meta"))
             limits = for_task(call.task)
-            payload = build(call, limits, format_of(serializer), options.get("origin", ""))
+            payload = build(call, limits, format_of(serializer))
         options["description"] = options.get("description") or payload.description
         job = super().create(payload.function, (), {}, connection, **options)
         assert isinstance(job, Job)
@@ -194,7 +194,9 @@ class Job(RQJob):
         finally:
             self._data = data
         mapping["data"] = self._stored[1]
-        return {name: value for name, value in mapping.items() if value != ""} if self._omits_empty_fields else mapping
+        if self._omits_empty_fields:
+            return {name: value for name, value in mapping.items() if value or type(value) is not str}
+        return mapping
 
     def restore(self, raw_data: Any) -> Any:
         """Take over what was read from Redis; a payload is inflated up to a bound."""

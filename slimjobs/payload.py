@@ -70,6 +70,7 @@ class Payload:
         description: The text for logs and dashboards.
         is_warned: Whether it is over `warn_bytes`.
         limits: The limits that it was checked against.
+        queue: The name of the queue that checked it, or "".
         is_counted: Whether the ledger knows of it already.
     """
 
@@ -81,6 +82,7 @@ class Payload:
     description: str
     is_warned: bool
     limits: Limits
+    queue: str = ""
     is_counted: bool = False
 
     @property
@@ -142,6 +144,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         description=describe_call(str(call.task), call.args, call.kwargs, with_values=with_values),
         is_warned=encoded.is_warned,
         limits=limits,
+        queue=queue,
     )
 
 

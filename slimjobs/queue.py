@@ -187,6 +187,8 @@ class Queue(RQQueue):
             What is to be counted of a job of RQ's own class, which does not count itself.
         """
         payload = job.payload if isinstance(job, Job) else None
+        if payload is not None and payload.queue == self.name and not job.meta:
+            return None  # made by `create_job`, and not changed since
         if (payload is not None or job._data is UNEVALUATED) and job.serializer is not self.serializer:
             raise ConfigurationError(f"job {job.id} has another serializer than the queue {self.name!r}")
         if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # inside each other could ask for gigabytes. From this size on, a first pass in C that makes no
 # objects checks that the promises hold; below it the worst that can be asked for is some 30 MB.
 _UNCHECKED_BYTES = 4096
+# The array of four that is a call.
+_CALL_HEADER = HEADER + b"\x94"
 # Python makes a member for every bit of an unknown combination of flags.
 _MOST_FLAGS = 4096
 # With this byte msgpack begins an ext value that has no bytes.
@@ -35,14 +37,16 @@ def decode(data: bytes) -> Any:
         PayloadDecodeError: These are not the bytes of a value, or this version cannot read them.
     """
     try:
-        # Arrays are looked at one by one only where a marker may be among them.
-        if data[:2] == HEADER and len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
+        # Most calls are small, and hold no marker, for which arrays would be looked at one by one.
+        if data[:3] == _CALL_HEADER and len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
             try:
-                frame = unpackb(data[2:], strict_map_key=False, timestamp=3, ext_hook=_decode_scalar)
+                function, instance, args, kwargs = unpackb(
+                    data[2:], strict_map_key=False, timestamp=3, ext_hook=_decode_scalar
+                )
+                return function, instance, tuple(args), kwargs
             except UnicodeDecodeError:
-                frame = _read(data)
-        else:
-            frame = _read(data)
+                pass
+        frame = _read(data)
         if type(frame) is list:
             if len(frame) == 4:
                 function, instance, args, kwargs = frame
