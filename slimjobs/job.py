@@ -110,7 +110,8 @@ class Job(RQJob):
             serializer = cls(connection=connection, serializer=options.get("serializer")).serializer
             call = call_of(func, args, kwargs, options.get("meta"))
             limits = for_task(call.task)
-            payload = build(call, limits, format_of(serializer))
+            payload = build(call, limits, format_of(serializer), options.get("origin", ""))
+            payload.queue = ""  # none has checked it
         options["description"] = options.get("description") or payload.description
         job = super().create(payload.function, (), {}, connection, **options)
         assert isinstance(job, Job)
