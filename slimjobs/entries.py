@@ -137,9 +137,9 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
             connection.eval(_RUN_AND_COUNT_SCRIPT, 2, *arguments)
     except NoPermissionError:
-        # This user may run no scripts, so nothing has been done yet.
+        # Nothing has been done yet.
         _without_scripts.add(connection.connection_pool)
-        logger.warning("jobs are not counted: this user of Redis may not run scripts (EVAL)")
+        logger.warning("jobs are not counted: this user of Redis may not run EVAL, or not use %s", TOTALS_KEY)
         pipeline.execute()
 
 

@@ -115,6 +115,20 @@ def test_the_error_says_what_the_bytes_look_like() -> None:
     assert "damaged" in refusal(b"\xc1\x01")
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *([], [1, 2], [1, 2, 3], ["f", None, [], {}, 1], None, 1, "x", {}, {0: 1}, [[]] * 5),
+        *([MARK_TUPLE, 1], [MARK_TUPLE, "f", None, [], {}], [MARK_SET, 1], [MARK_REF, "a.B", 1, None]),
+        *([MARK_ENUM, "sample_app:Color", "RED"], [MARK_VALUE, "sample_app.Money", {"amount": 1}]),
+        *(["f", None, 5, {}], ["f", None, None, {}]),
+    ],
+    ids=repr,
+)
+def test_what_holds_neither_a_value_nor_a_call_is_refused(frame: Any) -> None:
+    assert "damaged" in refusal(HEADER + bytes(msgpack.packb(frame)))
+
+
 def test_a_type_of_a_newer_version_is_named() -> None:
     for code in sorted(set(range(128)) - {*MARKERS, *SCALARS}):
         for body in (b"", b"1", b"12", b"x" * 300):
