@@ -370,14 +370,15 @@ def test_all_keys_of_ours_are_under_slimjobs(queue: Queue) -> None:
 def test_a_user_who_may_not_count_enqueues_all_the_same(
     redis: Redis, redis_url: str, rights: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    redis.execute_command("ACL", "SETUSER", "newcomer", "on", ">secret", "&*", *rights)
+    administer: Any = redis
+    administer.execute_command("ACL", "SETUSER", "newcomer", "on", ">secret", "&*", *rights)
     try:
         with type(redis).from_url(redis_url, username="newcomer", password="secret") as connection:
             queue = Queue("q", connection=connection)
             jobs = [queue.enqueue(sample_app.record, number) for number in range(2)]
             jobs += queue.enqueue_many([Queue.prepare_data(sample_app.record, (3,))])
     finally:
-        redis.execute_command("ACL", "DELUSER", "newcomer")
+        administer.execute_command("ACL", "DELUSER", "newcomer")
 
     assert Queue("q", connection=redis).job_ids == [job.id for job in jobs]
     assert Ledger(redis).totals() == []
