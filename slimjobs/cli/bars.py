@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from slimjobs.cli.watching import Lines
+from slimjobs.cli.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

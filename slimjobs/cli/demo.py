@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import slimjobs
-from slimjobs.cli.watching import Nobody, watch
+from slimjobs.cli.lines import Nobody
+from slimjobs.cli.watching import watch
 from slimjobs.demo.campaign import SCHEDULER_CAP_BYTES, SCHEDULER_STARTS, CampaignReport, SchedulerReport, run_campaign
 from slimjobs.demo.stage import Stage, clear_redis, set_stage
 from slimjobs.sizes import format_size, parse_size
