@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimjobs.cli.watching import Nobody
+from slimjobs.cli.lines import Nobody
 from slimjobs.demo import campaign, children
 from slimjobs.demo.campaign import CampaignReport, run_campaign
 from slimjobs.demo.errors import DemoError
