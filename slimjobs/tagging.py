@@ -6,8 +6,8 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from slimjobs import codec, locators
-from slimjobs.codec import Refused, nested_too_deeply
-from slimjobs.errors import PayloadDecodeError, UnsavedModelError, UnsupportedTypeError
+from slimjobs.codec import MAX_DEPTH, Refused, nested_too_deeply
+from slimjobs.errors import PayloadDecodeError, SlimjobsError, UnsupportedTypeError
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ def dehydrate(value: Any, serializer: RQSerializer) -> Any:
     Raises:
         Refused: A dict that would be taken for a ref, or a model without a primary key.
     """
-    try:
-        return _replace_models(value, (lambda ref: ref) if _knows_refs(serializer) else _tag)
-    except RecursionError:
-        raise nested_too_deeply(None) from None
+    return _replace_models(value, (lambda ref: ref) if _knows_refs(serializer) else _tag, 0)
 
 
 def revive(value: Any) -> Any:
@@ -65,19 +62,24 @@ def _knows_refs(serializer: RQSerializer) -> bool:
         return False
 
 
-def _replace_models(value: Any, write: Callable[[Ref], Any]) -> Any:
+def _replace_models(value: Any, write: Callable[[Ref], Any], level: int) -> Any:
     cls = type(value)
+    if level > MAX_DEPTH:
+        raise nested_too_deeply(None)
+    below = level + 1
     if cls is dict:
         if TAG in value:
             error = UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model")
             raise Refused(value, error)
-        pairs = [(_replace_models(key, write), _replace_models(item, write)) for key, item in value.items()]
+        pairs = [
+            (_replace_models(key, write, below), _replace_models(item, write, below)) for key, item in value.items()
+        ]
         return _build(dict, pairs, value)
     if cls in (list, tuple, set, frozenset):
-        return _build(cls, [_replace_models(item, write) for item in value], value)
+        return _build(cls, [_replace_models(item, write, below) for item in value], value)
     try:
         ref = value if cls is Ref else locators.dehydrate(value)
-    except UnsavedModelError as error:
+    except SlimjobsError as error:
         raise Refused(value, error) from None
     return value if ref is None else write(ref)
 
