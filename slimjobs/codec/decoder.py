@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Room for the items of an array is made before they are read: a few bytes that promise large arrays
-# inside each other could ask for gigabytes. From this size on, a first pass in C that makes no
-# objects checks that the promises hold; below it the worst that can be asked for is some 30 MB.
-_UNCHECKED_BYTES = 4096
+# inside each other could ask for gigabytes. Where an array may be longer than this, a first pass in C
+# that makes no objects checks that the promises hold; up to it the worst that can be asked for, in
+# msgpack's 1024 levels, is some 30 MB.
+_UNCHECKED_ITEMS = 4096
 # The array of four that is a call.
 _CALL_HEADER = HEADER + b"\x94"
 # Python makes a member for every bit of an unknown combination of flags.
@@ -37,15 +38,19 @@ def decode(data: bytes) -> Any:
         PayloadDecodeError: These are not the bytes of a value, or this version cannot read them.
     """
     try:
-        # Most calls are small, and hold no marker, for which arrays would be looked at one by one.
-        if data[:3] == _CALL_HEADER and len(data) <= _UNCHECKED_BYTES and _MARKER_BYTE not in data:
+        # Most calls hold no marker, for which arrays would be looked at one by one, and no long array.
+        if data[:3] == _CALL_HEADER and _MARKER_BYTE not in data:
             try:
                 function, instance, args, kwargs = unpackb(
-                    data[2:], strict_map_key=False, timestamp=3, ext_hook=_decode_scalar
+                    data[2:],
+                    strict_map_key=False,
+                    timestamp=3,
+                    max_array_len=_UNCHECKED_ITEMS,
+                    ext_hook=_decode_scalar,
                 )
                 return function, instance, tuple(args), kwargs
-            except UnicodeDecodeError:
-                pass
+            except ValueError:
+                pass  # of many kinds, which the thorough way tells apart
         frame = _read(data)
         if type(frame) is list:
             if len(frame) == 4:
@@ -65,7 +70,7 @@ def _read(data: bytes) -> Any:
     if data[:2] != HEADER:
         raise _not_ours(data)
     body = data[2:]
-    if len(body) > _UNCHECKED_BYTES:
+    if len(body) > _UNCHECKED_ITEMS:
         unpacker = Unpacker(max_buffer_size=len(body))
         unpacker.feed(body)
         unpacker.skip()

@@ -60,7 +60,7 @@ class Encoder:
         """
         return self._pack([value], weigh(value, room))
 
-    def encode_call(
+    def encode_call(  # noqa: C901  # the usual case, spelled out for speed
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
@@ -81,7 +81,21 @@ class Encoder:
             room = weigh(kwargs, room)
         if instance is not None:
             room = weigh(instance, room)
-        return self._pack([function, instance, [*args], kwargs], room)
+        frame = [function, instance, [*args], kwargs]
+        if room < 0:
+            return None
+        # `_pack` would do: this is the usual case without its call, and it is asked for any other.
+        try:
+            packing = self._idle.pop()
+            packing.room = room
+            data: bytes = HEADER + packing.pack(frame)
+        except (IndexError, _NoRoom, ValueError):
+            return self._pack(frame, room)
+        if packing.inside is not None:
+            packing.inside = None
+        if len(data) < _KEPT_BYTES:
+            self._idle.append(packing)
+        return data
 
     def _pack(self, frame: list[Any], room: int) -> bytes | None:
         if room < 0:
