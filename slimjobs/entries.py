@@ -70,6 +70,8 @@ end
 count(2, 1 + texts, kept_seconds)
 """
 )
+# What RQ writes for a job. Anything else comes from a subclass, and may not be allowed in a script.
+_SCRIPTABLE = frozenset({"SADD", "HSET", "RPUSH", "LPUSH", "EXPIRE"})
 _RUN_AND_COUNT_SHA = sha1(_RUN_AND_COUNT_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's name for it
 
 
@@ -125,7 +127,8 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
     for every command. As in a MULTI nobody comes in between, and a command that fails leaves those
     before it; what fails is not counted.
     """
-    if not _runs_scripts(connection):
+    if not _runs_scripts(connection) or not all(command[0] in _SCRIPTABLE for command, _ in pipeline.command_stack):
+        record(pipeline, entries)
         pipeline.execute()
         return
     texts = _texts(entries)

@@ -383,3 +383,15 @@ def test_a_user_who_may_not_count_enqueues_all_the_same(
     assert Queue("q", connection=redis).job_ids == [job.id for job in jobs]
     assert Ledger(redis).totals() == []
     assert [record.levelname for record in caplog.records if record.name == "slimjobs"] == ["WARNING"]
+
+
+def test_a_subclass_may_write_what_no_script_may(redis: Redis) -> None:
+    class Announced(Queue):
+        def push_job_id(self, job_id: str, pipeline: Any = None, at_front: bool = False) -> None:
+            super().push_job_id(job_id, pipeline=pipeline, at_front=at_front)
+            pipeline.eval("return redis.call('INCR', KEYS[1])", 1, "announced")
+
+    queue = Announced("q", connection=redis)
+    queue.enqueue(sample_app.record, 1)
+
+    assert (queue.count, redis.get("announced"), count(redis, TASK).jobs) == (1, b"1", 1)
