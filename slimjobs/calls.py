@@ -45,7 +45,7 @@ def call_of(
             hint="Define it at the top of a module.",
             task=task,
         )
-    return Call(task, function, instance, tuple(positional), keywords, meta)
+    return Call(task, function, instance, tuple(positional), dict(keywords), meta)
 
 
 def task_of(function: str | None, instance: Any) -> str:

@@ -148,13 +148,22 @@ def _replace(value: Any, models: dict[Ref, Any]) -> Any:
         replaced = {}
         for key, item in value.items():
             replaced[_replace(key, models)] = _replace(item, models)
-        return replaced
+        return _unmerged(value, replaced, models)
     if cls in _CONTAINERS:
         items = []
         for item in value:
             items.append(_replace(item, models))  # noqa: PERF401
-        return items if cls is list else cls(items)
+        return items if cls is list else _unmerged(value, cls(items), models)
     return value
+
+
+def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:
+    """Return a dict, set or tuple, unless missing rows that became None have fallen together in it."""
+    if len(after) != len(before):
+        missing = [ref for ref in before if type(ref) is Ref and models[ref] is None]
+        if missing:
+            raise RecordNotFoundError(refs=missing)
+    return after
 
 
 _policies: dict[str, Policy] = {}

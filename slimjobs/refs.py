@@ -46,7 +46,7 @@ class Ref:
 
     def __getattr__(self, attribute: str) -> NoReturn:
         # Only reached for what a Ref does not have: somebody took it for the model.
-        if attribute.startswith("__") or attribute in ("name", "pk", "db"):
+        if attribute.startswith("__") or attribute in ("name", "pk", "db", "label"):
             raise AttributeError(attribute)
         raise AttributeError(
             f"{self!r} stands for a model and has no attribute {attribute!r}. Use {self!r}.load() to get the model; "

@@ -62,7 +62,7 @@ class Serializer:
         try:
             return pickle.loads(data)  # noqa: S301  # what read_pickle=True asks for, by name
         except Exception as error:
-            raise PayloadDecodeError(f"the pickle cannot be read ({type(error).__name__}: {error})") from error
+            raise PayloadDecodeError(f"the pickle cannot be read ({type(error).__name__})") from error
 
 
 class ForeignFormat(Format):

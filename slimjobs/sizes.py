@@ -20,7 +20,7 @@ _UNITS = {
     "mib": 2**20,
     "gib": 2**30,
 }
-_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_PATTERN = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
 def parse_size(value: int | str) -> int:

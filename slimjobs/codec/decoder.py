@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _UNCHECKED_ITEMS = 4096
 # The array of four that is a call.
 _CALL_HEADER = HEADER + b"\x94"
-# Python makes a member for every bit of an unknown combination of flags.
-_MOST_FLAGS = 4096
 # With this byte msgpack begins an ext value that has no bytes.
 _MARKER_BYTE = 0xC7
 
@@ -41,23 +39,23 @@ def decode(data: bytes) -> Any:
         # Most calls hold no marker, for which arrays would be looked at one by one, and no long array.
         if data[:3] == _CALL_HEADER and _MARKER_BYTE not in data:
             try:
-                function, instance, args, kwargs = unpackb(
+                frame = unpackb(
                     data[2:],
                     strict_map_key=False,
                     timestamp=3,
                     max_array_len=_UNCHECKED_ITEMS,
                     ext_hook=_decode_scalar,
                 )
-                return function, instance, tuple(args), kwargs
-            except ValueError:
-                pass  # of many kinds, which the thorough way tells apart
-        frame = _read(data)
+            except ValueError:  # of many kinds, which the thorough way tells apart
+                frame = _read(data)
+        else:
+            frame = _read(data)
         if type(frame) is list:
-            if len(frame) == 4:
-                function, instance, args, kwargs = frame
-                return function, instance, tuple(args), kwargs
             if len(frame) == 1:
                 return frame[0]
+            function, instance, args, kwargs = frame
+            if type(args) is list and type(kwargs) is dict and (type(function) is str or function is None):
+                return function, instance, tuple(args), kwargs
     except PayloadDecodeError:
         raise
     except Exception as error:  # of many classes: msgpack's have no common base
@@ -165,7 +163,7 @@ def _build_frozenset(items: list[Any]) -> frozenset[Any]:
 
 def _build_ref(items: list[Any]) -> Ref:
     _, name, pk, db = items
-    if type(name) is not str or not (db is None or type(db) is str):
+    if type(name) is not str or not (db is None or type(db) is str) or type(pk) is Ref:
         raise PayloadDecodeError("the payload is damaged (a ref without a name)")
     hash(pk)
     return Ref(name, pk, db)
@@ -173,7 +171,7 @@ def _build_ref(items: list[Any]) -> Ref:
 
 def _build_enum(items: list[Any]) -> Any:
     _, name, content = items
-    is_combination = type(content) is int and content.bit_length() <= _MOST_FLAGS
+    is_combination = type(content) is int and content.bit_length() <= wire.MOST_FLAGS
     if type(name) is not str or not (is_combination or type(content) is str):
         raise PayloadDecodeError("the payload is damaged (an enum member without a name)")
     return values.restore(Inert(True, name, content))

@@ -37,6 +37,19 @@ def _no_ref(_: Any) -> None:
     """Say that a value is no model."""
 
 
+def _readable(ref: Ref) -> Ref:
+    """Return a ref that somebody may have made by hand, if it could be read again."""
+    try:
+        hash(ref.pk)
+    except TypeError:
+        is_hashable = False
+    else:
+        is_hashable = type(ref.pk) is not Ref
+    if not is_hashable or type(ref.name) is not str or not (ref.db is None or type(ref.db) is str):
+        raise UnsupportedTypeError("a ref needs text for its name and database, and a key that is no ref and no list")
+    return ref
+
+
 class Encoder:
     """Encodes values and calls, keeping its packers, since making one costs more than using it.
 
@@ -60,7 +73,7 @@ class Encoder:
         """
         return self._pack([value], weigh(value, room))
 
-    def encode_call(  # noqa: C901  # the usual case, spelled out for speed
+    def encode_call(  # noqa: C901, PLR0912  # the usual case, spelled out for speed
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
@@ -77,6 +90,8 @@ class Encoder:
                     room = room - len(item) if type(item) is str else weigh(item, room, 1)
             elif kind is not int:
                 room = weigh(arg, room)
+                if room < 0:
+                    return None
         if kwargs:
             room = weigh(kwargs, room)
         if instance is not None:
@@ -160,7 +175,7 @@ class _Packing:
             if scalar is not None:
                 code, encode = scalar
                 return ExtType(code, encode(value))
-            ref = value if cls is Ref else self._dehydrate(value)
+            ref = _readable(value) if cls is Ref else self._dehydrate(value)
         except SlimjobsError as error:
             raise Refused(value, error, self.inside) from None
         if ref is not None:

@@ -14,6 +14,7 @@ from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slimjobs.codec import wire
 from slimjobs.codec.scalars import ENCODERS
 from slimjobs.codec.weight import Refused
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, UnsupportedTypeError
@@ -188,6 +189,8 @@ def _member_key(member: Enum) -> str | int:
     name: str | None = member._name_
     if name is not None and type(member).__members__.get(name) is member:
         return name
+    if member.value.bit_length() > wire.MOST_FLAGS:
+        raise Refused(member, UnsupportedTypeError(f"a combination of more than {wire.MOST_FLAGS} flags cannot travel"))
     return int(member.value)
 
 

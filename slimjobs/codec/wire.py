@@ -16,5 +16,8 @@ HEADER = MAGIC + bytes([VERSION])
 # Ext codes that head arrays.
 TUPLE, SET, FROZENSET, REF, ENUM, VALUE = range(1, 7)
 
+# The most bits of a combination of flags: Python makes a member for every one it has not seen.
+MOST_FLAGS = 4096
+
 # Ext codes with bytes.
 DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID, INTEGER, COMPLEX = range(16, 24)

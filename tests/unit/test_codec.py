@@ -9,6 +9,7 @@ import functools
 import gc
 import io
 import threading
+import tracemalloc
 import weakref
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -294,6 +295,23 @@ def test_a_primary_key_that_cannot_be_read_again_is_refused_at_the_call(pk: Any)
     assert error.path.startswith("args[0][0]")
 
 
+@pytest.mark.parametrize(
+    "ref",
+    [
+        Ref("app.Email", [1]),
+        Ref("app.Email", {"a": 1}),
+        Ref("app.Email", (1, [2])),
+        Ref(cast("Any", 5), 1),
+        Ref("app.Email", 1, cast("Any", 5)),
+    ],
+    ids=["list", "dict", "tuple with a list", "name", "database"],
+)
+def test_a_ref_made_by_hand_that_could_not_be_read_again_is_refused_at_the_call(ref: Ref) -> None:
+    error = refusal([ref])
+    assert isinstance(error, UnsupportedTypeError)
+    assert error.path == "args[0][0]"
+
+
 def test_a_primary_key_that_cannot_travel_is_the_fault_of_its_model() -> None:
     error = refusal(sample_app.Money(1), [sample_app.Email(cast("Any", object()))])
     assert isinstance(error, UnsupportedTypeError)
@@ -318,6 +336,20 @@ def test_nothing_of_a_call_is_kept_in_memory() -> None:
         del value
         gc.collect()
         assert watch() is None
+
+
+def test_a_large_payload_leaves_no_large_buffer_behind() -> None:
+    slimjobs.configure(mode="track")
+    large = ["x" * 20_000_000]
+    tracemalloc.start()
+    try:
+        for value in (large, Node(large), ["\udcff", large]):
+            create()  # which leaves a packer for the next to use
+            create(value)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", [1, None, b"a", (1,)])

@@ -121,7 +121,8 @@ def test_the_error_says_what_the_bytes_look_like() -> None:
         *([], [1, 2], [1, 2, 3], ["f", None, [], {}, 1], None, 1, "x", {}, {0: 1}, [[]] * 5),
         *([MARK_TUPLE, 1], [MARK_TUPLE, "f", None, [], {}], [MARK_SET, 1], [MARK_REF, "a.B", 1, None]),
         *([MARK_ENUM, "sample_app:Color", "RED"], [MARK_VALUE, "sample_app.Money", {"amount": 1}]),
-        *(["f", None, 5, {}], ["f", None, None, {}]),
+        *(["f", None, 5, {}], ["f", None, None, {}], ["f", None, "args", {}], ["f", None, {"a": 1}, {}]),
+        *(["f", None, [], []], ["f", None, [], None], [5, None, [], {}], [["f"], None, [], {}]),
     ],
     ids=repr,
 )
@@ -420,9 +421,9 @@ BOMBS = {
 )
 def test_a_promise_of_much_takes_little_memory(name: str, length: int, tail: bytes) -> None:
     bomb = BOMBS[name] or b"\xdc" + (length - 1).to_bytes(2, "big")
-    data = HEADER + b"\x91" + (bomb * (length // len(bomb)))[:length] + tail
-
-    assert extra_bytes(lambda: read(data)) < 40 * 2**20
+    for opening in (b"\x91", b"\x94"):  # of a value, of a call
+        data = HEADER + opening + (bomb * (length // len(bomb)))[:length] + tail
+        assert extra_bytes(lambda data=data: read(data)) < 40 * 2**20  # type: ignore[misc]
 
 
 def test_deep_nesting_is_read_and_hydrated_or_refused() -> None:

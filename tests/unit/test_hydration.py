@@ -239,3 +239,11 @@ def test_what_is_taken_at_the_call_can_be_hydrated_on_the_stack_of_a_worker(valu
     loaded = on_a_deep_stack(150, lambda: hydrate(Serializer.loads(data)[2]))
     assert loaded.missing == ()
     assert sample_app.LOADS == [("Email", [1])]
+
+
+@pytest.mark.parametrize("value", [{Ref("sample_app.Email", 98): 1, Ref("sample_app.Email", 99): 2}, frozenset()])
+def test_missing_rows_that_would_fall_together_are_not_passed_as_none(value: Any) -> None:
+    value = value or {Ref("sample_app.Email", 98), Ref("sample_app.Email", 99)}
+    with pytest.raises(RecordNotFoundError):
+        hydrate([value], policy=Policy(on_missing="none"))
+    assert hydrate({Ref("sample_app.Email", 98): 1}, policy=Policy(on_missing="none")).values == ({None: 1},)
