@@ -39,32 +39,27 @@ def decode(data: bytes) -> Any:
         # Most calls hold no marker, for which arrays would be looked at one by one, and no long array.
         if data[:3] == _CALL_HEADER and _MARKER_BYTE not in data:
             try:
-                frame = unpackb(
+                function, instance, args, kwargs = unpackb(
                     data[2:],
                     strict_map_key=False,
                     timestamp=3,
                     max_array_len=_UNCHECKED_ITEMS,
                     ext_hook=_decode_scalar,
                 )
-            except ValueError:  # of many kinds, which the thorough way tells apart
-                frame = _read(data)
-        else:
-            frame = _read(data)
-        if type(frame) is list:
-            if len(frame) == 1:
-                return frame[0]
-            function, instance, args, kwargs = frame
-            if type(args) is list and type(kwargs) is dict and (type(function) is str or function is None):
-                return function, instance, tuple(args), kwargs
+            except ValueError:
+                pass  # of many kinds, which the thorough way tells apart
+            else:
+                if type(args) is list and type(kwargs) is dict and type(function) is str:
+                    return function, instance, tuple(args), kwargs
+        return _read(data)
     except PayloadDecodeError:
         raise
     except Exception as error:  # of many classes: msgpack's have no common base
         raise PayloadDecodeError(f"the payload is damaged ({type(error).__name__})") from error
-    raise PayloadDecodeError("the payload is damaged (it is neither a value nor a call)")
 
 
 def _read(data: bytes) -> Any:
-    """Return the array that the bytes hold: the way for all that is large, special or damaged."""
+    """Return the value or the call that the bytes hold: the thorough way."""
     if data[:2] != HEADER:
         raise _not_ours(data)
     body = data[2:]
@@ -74,9 +69,16 @@ def _read(data: bytes) -> Any:
         unpacker.skip()
     reading = _Reading()
     try:
-        return reading.read(body)
+        frame = reading.read(body)
     except UnicodeDecodeError:
-        return reading.read(body, "surrogatepass")
+        frame = reading.read(body, "surrogatepass")
+    if type(frame) is list and len(frame) == 1:
+        return frame[0]
+    if type(frame) is list and len(frame) == 4:
+        function, instance, args, kwargs = frame
+        if type(args) is list and type(kwargs) is dict and (type(function) is str or function is None):
+            return function, instance, tuple(args), kwargs
+    raise PayloadDecodeError("the payload is damaged (it is neither a value nor a call)")
 
 
 def _decode_scalar(code: int, data: bytes) -> Any:
