@@ -17,7 +17,7 @@ from rq.queue import Queue as RQQueue
 from slimjobs.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from redis import Redis
     from redis.client import Pipeline
@@ -39,7 +39,7 @@ _COUNT = """
 local function count(first, last, kept_seconds)
   for i = first, last do
     local largest, counts, suffix = string.match(ARGV[i], '^(%d+)([^\\n]*)\\n(.*)$')
-    for _, key in ipairs(KEYS) do
+    for _, key in ipairs({KEYS[1], KEYS[2]}) do
       for metric, number in string.gmatch(counts, '(%S+) (%S+)') do
         redis.pcall('HINCRBY', key, metric .. suffix, number)
       end
@@ -68,6 +68,21 @@ for words in numbers do
   first = first + words
 end
 count(2, 1 + texts, kept_seconds)
+"""
+)
+# KEYS and ARGV: the ledger's (seconds and one text), then those of the script, which sees them alone.
+_SCRIPT_AND_COUNT = (
+    _COUNT.replace("%", "%%")
+    + """
+local function run(KEYS, ARGV)
+%s
+end
+local keys, args = {}, {}
+for i = 3, #KEYS do keys[i - 2] = KEYS[i] end
+for i = 3, #ARGV do args[i - 2] = ARGV[i] end
+local result = run(keys, args)
+if result == 1 then count(2, 2, ARGV[1]) end
+return result
 """
 )
 # What RQ writes for a job. Anything else comes from a subclass, and may not be allowed in a script.
@@ -116,7 +131,7 @@ class Entry:
 def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
     """Count entries in one command, on a connection or as part of a caller's pipeline."""
     texts = _texts(entries)
-    if texts and _runs_scripts(target):
+    if texts and runs_scripts(target):
         target.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, *texts)
 
 
@@ -127,7 +142,7 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
     for every command. As in a MULTI nobody comes in between, and a command that fails leaves those
     before it; what fails is not counted.
     """
-    if not _runs_scripts(connection) or not all(command[0] in _SCRIPTABLE for command, _ in pipeline.command_stack):
+    if not runs_scripts(connection) or not all(command[0] in _SCRIPTABLE for command, _ in pipeline.command_stack):
         record(pipeline, entries)
         pipeline.execute()
         return
@@ -144,10 +159,22 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
             connection.eval(_RUN_AND_COUNT_SCRIPT, 2, *arguments)
     except NoPermissionError:
-        # Nothing has been done yet.
-        _without_scripts.add(connection.connection_pool)
-        logger.warning("jobs are not counted: this user of Redis may not run EVAL, or not use %s", TOTALS_KEY)
+        give_up(connection)  # nothing has been done yet
         pipeline.execute()
+
+
+def give_up(connection: Redis) -> None:
+    """Count nothing on these connections any more, since Redis does not allow it."""
+    _without_scripts.add(connection.connection_pool)
+    logger.warning("jobs are not counted: this user of Redis may not run EVAL, or not use %s", TOTALS_KEY)
+
+
+def run_and_count(connection: Redis, script: str, keys: Sequence[Any], args: Sequence[Any], entry: Entry) -> Any:
+    """Run a script of RQ's and, if it returns 1, count an entry; return what it returned."""
+    texts = _texts([entry])
+    wrapped = _SCRIPT_AND_COUNT % script
+    ledger_keys = (TOTALS_KEY, _this_hour_key())
+    return connection.eval(wrapped, 2 + len(keys), *ledger_keys, *keys, _KEPT_SECONDS, *texts, *args)
 
 
 def record_missing(connection: Redis, queue: str, task: str, number: int) -> None:
@@ -175,7 +202,8 @@ def _texts(entries: Iterable[Entry]) -> list[str]:
     return texts
 
 
-def _runs_scripts(target: Redis | Pipeline) -> bool:
+def runs_scripts(target: Redis | Pipeline) -> bool:
+    """Return whether anything can be counted here."""
     pool = target.connection_pool
     # fakeredis knows EVAL only with its extra "lua"; without, a transaction that holds it is aborted.
     is_fake = pool.connection_class.__module__.startswith("fakeredis")

@@ -17,6 +17,7 @@ from slimjobs.logs import logger
 from slimjobs.payload import Call, Format, Payload, build
 from slimjobs.serializer import Serializer, format_of
 from slimjobs.sizes import format_pair
+from slimjobs.unique import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -87,8 +88,8 @@ class Queue(RQQueue):
         if pipeline is None and self._is_async and is_plain and isinstance(job, Job) and job.uncounted is not None:
             self._enqueue_plain(job, job.uncounted, at_front)
         else:
-            unique_option = {"unique": True} if unique else {}
-            job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, **unique_option)
+            with counted(self.connection, job, unique) as unique_option:
+                job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, **unique_option)
         self._settle(job, stray, pipeline)
         return job
 
@@ -114,8 +115,8 @@ class Queue(RQQueue):
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
         stray = self._check(job)
-        unique_option = {"unique": True} if unique else {}
-        job = super().schedule_job(job, datetime, pipeline=pipeline, **unique_option)
+        with counted(self.connection, job, unique) as unique_option:
+            job = super().schedule_job(job, datetime, pipeline=pipeline, **unique_option)
         self._settle(job, stray, pipeline)
         return job
 
@@ -153,12 +154,12 @@ class Queue(RQQueue):
             payload.is_counted = True  # all of them in one command, below
         pipe = self.connection.pipeline() if pipeline is None else pipeline
         jobs: list[RQJob] = super().enqueue_many(prepared, pipeline=pipe, group_id=group_id)
-        counted = [entries.Entry.of_payload(self.name, payload) for payload in payloads]
+        counts = [entries.Entry.of_payload(self.name, payload) for payload in payloads]
         if pipeline is not None:
-            entries.record(pipeline, counted)
+            entries.record(pipeline, counts)
         else:
             taken = refusals.take(self.connection)
-            entries.record(pipe, counted + taken)
+            entries.record(pipe, counts + taken)
             try:
                 pipe.execute()
             except BaseException:
@@ -228,7 +229,7 @@ class Queue(RQQueue):
         return error
 
     def _settle(self, job: RQJob, stray: entries.Entry | None, pipeline: Pipeline | None) -> None:
-        """Count what was written by a script of RQ's, as unique jobs are, or by a job of its own class."""
+        """Count what could not be counted as it was written, such as a job of RQ's own class."""
         if isinstance(job, Job):
             stray = job.settle(is_written=pipeline is None)
         if stray is not None and pipeline is not None:

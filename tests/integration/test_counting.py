@@ -385,6 +385,20 @@ def test_a_user_who_may_not_count_enqueues_all_the_same(
     assert [record.levelname for record in caplog.records if record.name == "slimjobs"] == ["WARNING"]
 
 
+def test_a_user_who_may_not_use_our_keys_enqueues_unique_jobs(redis: Redis, redis_url: str) -> None:
+    administer: Any = redis
+    administer.execute_command("ACL", "SETUSER", "newcomer", "on", ">secret", "&*", "~rq:job*", "~rq:queue*", "+@all")
+    try:
+        with type(redis).from_url(redis_url, username="newcomer", password="secret") as connection:
+            for number in range(2):
+                Queue("q", connection=connection).enqueue(sample_app.record, 1, unique=True, job_id=f"u{number}")
+    finally:
+        administer.execute_command("ACL", "DELUSER", "newcomer")
+
+    assert Queue("q", connection=redis).job_ids == ["u0", "u1"]
+    assert Ledger(redis).totals() == []
+
+
 def test_a_subclass_may_write_what_no_script_may(redis: Redis) -> None:
     class Announced(Queue):
         def push_job_id(self, job_id: str, pipeline: Any = None, at_front: bool = False) -> None:

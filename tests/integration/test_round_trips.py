@@ -14,10 +14,11 @@ import sample_app
 from queue_samples import run_worker
 from redis import Connection, ConnectionPool, Redis
 from rq import RateLimit, Retry
+from rq.exceptions import DuplicateJobError
 from rq.serializers import DefaultSerializer
 
 import slimjobs
-from slimjobs import Job, Queue, Serializer, Worker
+from slimjobs import Job, Ledger, Queue, Serializer, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,3 +176,32 @@ def test_a_job_whose_arguments_are_edited_is_stored_with_them(redis: Redis) -> N
 
     again = Job.fetch(queued.id, connection=redis)
     assert (again.func_name, again.args, again.kwargs) == ("sample_app.record", (3,), {"two": 2})
+
+
+def test_a_unique_job_is_counted_by_the_command_that_writes_it(redis: Redis) -> None:
+    queue = Queue("q", connection=redis)
+    queue.enqueue(sample_app.record, 1, unique=True, job_id="warm")
+    watched: Any = redis
+    with watched.monitor() as monitor:
+        queue.enqueue(sample_app.record, 2, unique=True, job_id="one")
+        queue.enqueue_in(timedelta(hours=1), sample_app.record, 3, unique=True, job_id="two")
+        redis.echo("the end")
+        commands: list[str] = []
+        for command in monitor.listen():
+            if "the end" in command["command"]:
+                break
+            if command["client_type"] != "lua":
+                commands.append(command["command"].split()[0].upper())
+
+    assert [name for name in commands if name in ("EVAL", "EVALSHA", "HINCRBY", "HSET")] == ["EVAL", "EVAL"]
+    assert [row.jobs for row in Ledger(redis).totals()] == [3]
+
+
+def test_a_unique_job_that_is_there_already_is_not_counted(redis: Redis) -> None:
+    queue = Queue("q", connection=redis)
+    queue.enqueue(sample_app.record, 1, unique=True, job_id="one")
+    for _ in range(2):
+        with pytest.raises(DuplicateJobError):
+            queue.enqueue(sample_app.record, 2, unique=True, job_id="one")
+
+    assert [row.jobs for row in Ledger(redis).totals()] == [1]

@@ -35,6 +35,7 @@ ROOMS = [
     ["entries", "refusals", "ledger"],
     ["execution"],
     ["job"],
+    ["unique"],
     ["queue"],
     ["enqueuer", "decorator"],
     ["scheduler"],
