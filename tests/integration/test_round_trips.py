@@ -205,3 +205,14 @@ def test_a_unique_job_that_is_there_already_is_not_counted(redis: Redis) -> None
             queue.enqueue(sample_app.record, 2, unique=True, job_id="one")
 
     assert [row.jobs for row in Ledger(redis).totals()] == [1]
+
+
+def test_nothing_of_an_earlier_job_is_left_where_its_id_is_used_again(redis: Redis) -> None:
+    queue = Queue("q", connection=redis)
+    queue.enqueue(sample_app.give_back, 1, job_id="daily")
+    run_worker(Worker, "q", redis)
+    job = queue.enqueue(sample_app.give_back, 2, job_id="daily")
+
+    assert redis.hmget(job.key, ["started_at", "ended_at", "worker_name", "last_heartbeat"]) == [b""] * 4
+    fetched = Job.fetch("daily", connection=redis)
+    assert (fetched.args, fetched.started_at, fetched.ended_at, fetched.worker_name) == ((2,), None, None, None)

@@ -314,3 +314,16 @@ def test_the_other_modes_let_it_pass(mode: Any, lines: int, caplog: pytest.LogCa
     assert len(caplog.records) == lines
     assert job.payload is not None
     assert job.payload.is_warned
+
+
+@pytest.mark.parametrize("mode", ["warn", "track"])
+def test_what_no_process_would_inflate_is_refused_in_every_mode(monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    monkeypatch.setattr(limits, "READABLE_BYTES", 2000)
+    slimjobs.configure(max_bytes=1000, mode=mode)
+    create("x" * 1900)
+    with pytest.raises(PayloadTooLargeError) as caught:
+        create("x" * 2000)
+    assert caught.value.limit_bytes == 2000
+
+    slimjobs.configure(max_bytes=3000)
+    create("x" * 2900)
