@@ -72,12 +72,17 @@ def measure(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> tuple
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:
     """Return the path of one object among the parts, or None if it is not there any more."""
-    return _search(parts, culprit, sys.maxsize)
+    return _search(parts, id(culprit), sys.maxsize)
+
+
+def find_path_of_id(parts: Mapping[str, Any], identity: int) -> str | None:
+    """Return the path of the object with this `id()`, or None if it is not there any more."""
+    return _search(parts, identity, sys.maxsize)
 
 
 def find_depth(parts: Mapping[str, Any], levels: int) -> str | None:
     """Return the path of what is nested more than so many levels deep, or contains itself."""
-    return _search(parts, object(), levels)
+    return _search(parts, 0, levels)
 
 
 def children(value: Any) -> Iterator[tuple[Step, Any]]:  # noqa: PLR0911  # one for each kind
@@ -118,15 +123,15 @@ def _write(step: Step) -> str:
     return f".{kind}s()[{index}]"
 
 
-def _search(parts: Mapping[str, Any], culprit: object, levels: int) -> str | None:
-    """Return the path of the culprit, or of what is nested deeper than so many levels."""
+def _search(parts: Mapping[str, Any], identity: int, levels: int) -> str | None:
+    """Return the path of the object with this `id()`, or of what is nested deeper than so many levels."""
     seen: set[int] = set()
     above: list[int] = []
     trail: list[tuple[str, Iterator[tuple[Step, Any]]]] = [("", iter(parts.items()))]
     while trail:
         path, siblings = trail[-1]
         for step, value in siblings:
-            if value is culprit or len(above) > levels or (levels < sys.maxsize and id(value) in above):
+            if id(value) == identity or len(above) > levels or (levels < sys.maxsize and id(value) in above):
                 return _cut(path + _write(step))
             if type(value) not in _LEAVES and id(value) not in seen:
                 seen.add(id(value))

@@ -206,7 +206,7 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> Slimjob
     else:
         error.path = parts.find_path(among, refused.culprit)
         if error.path is None and refused.inside is not None:
-            error.path = parts.find_path(among, refused.inside)
+            error.path = parts.find_path_of_id(among, refused.inside)
     return error
 
 

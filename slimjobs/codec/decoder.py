@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # that makes no objects checks that the promises hold; up to it the worst that can be asked for, in
 # msgpack's 1024 levels, is some 30 MB.
 _UNCHECKED_ITEMS = 4096
-# The array of four that is a call.
-_CALL_HEADER = HEADER + b"\x94"
+# All calls begin with an array of four; to compare is faster than to cut the beginning out.
+_CALL_HEADER, _AFTER_CALLS = HEADER + b"\x94", HEADER + b"\x95"
 # With this byte msgpack begins an ext value that has no bytes.
 _MARKER_BYTE = 0xC7
 
@@ -37,7 +37,7 @@ def decode(data: bytes) -> Any:
     """
     try:
         # Most calls hold no marker, for which arrays would be looked at one by one, and no long array.
-        if data[:3] == _CALL_HEADER and _MARKER_BYTE not in data:
+        if _CALL_HEADER <= data < _AFTER_CALLS and _MARKER_BYTE not in data:
             try:
                 function, instance, args, kwargs = unpackb(
                     data[2:],

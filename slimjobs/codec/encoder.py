@@ -73,12 +73,11 @@ class Encoder:
         """
         return self._pack([value], weigh(value, room))
 
-    def encode_call(  # noqa: C901, PLR0912  # the usual case, spelled out for speed
+    def encode_call(  # noqa: C901  # the usual case, spelled out for speed
         self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
-        room -= len(args)
-        if room < 0:
+        if len(args) > room:
             return None
         # `weigh` would do; this saves its calls for what most arguments are.
         for arg in args:
@@ -106,8 +105,6 @@ class Encoder:
             data: bytes = HEADER + packing.pack(frame)
         except (IndexError, _NoRoom, ValueError):
             return self._pack(frame, room)
-        if packing.inside is not None:
-            packing.inside = None
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
         return data
@@ -130,8 +127,6 @@ class Encoder:
         except (_NoRoom, ValueError):
             packing.room = room
             return packing.pack_or_refuse(frame)
-        if packing.inside is not None:
-            packing.inside = None
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
         return data
@@ -145,7 +140,7 @@ class _Packing:
     def __init__(self, dehydrate: Callable[[Any], Ref | None], unicode_errors: str | None = None) -> None:
         self.room = NO_LIMIT
         self._dehydrate = dehydrate
-        self.inside: Any = None
+        self.inside: int | None = None  # no reference, which would keep a model alive
         # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
         self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
 
@@ -179,12 +174,12 @@ class _Packing:
         except SlimjobsError as error:
             raise Refused(value, error, self.inside) from None
         if ref is not None:
-            self.inside = value
+            self.inside = id(value)
             self._take(ref.pk)
             return [_REF, ref.name, ref.pk, ref.db]
         inert = value if cls is Inert else values.reduce(value)
         if inert is not None:
-            self.inside = value
+            self.inside = id(value)
             self._take(inert.content)
             return [_ENUM if inert.is_enum else _VALUE, inert.name, inert.content]
         if isinstance(value, str):

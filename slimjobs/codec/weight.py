@@ -34,10 +34,10 @@ class Refused(Exception):  # noqa: N818  # it carries an error
     Attributes:
         culprit: The value; None where all that is known is that something is nested too deeply.
         error: What is wrong with it.
-        inside: The instance of a value type that it may have come from, else None.
+        inside: The id() of the instance of a value type that it may have come from, else None.
     """
 
-    def __init__(self, culprit: object, error: SlimjobsError, inside: object = None) -> None:
+    def __init__(self, culprit: object, error: SlimjobsError, inside: int | None = None) -> None:
         super().__init__()
         self.culprit = culprit
         self.error = error
