@@ -1,5 +1,6 @@
 """Keeps RQ job payloads small, and proves it."""
 
+from slimjobs import orm as _orm  # noqa: F401  # models of ORMs become refs
 from slimjobs.codec import register_type
 from slimjobs.decorator import job
 from slimjobs.errors import (
@@ -16,9 +17,9 @@ from slimjobs.errors import (
 from slimjobs.job import Job
 from slimjobs.ledger import Ledger
 from slimjobs.limits import Limits, configure
-from slimjobs.locators import register
 from slimjobs.queue import Queue
 from slimjobs.refs import Ref
+from slimjobs.registration import register
 from slimjobs.scheduler import Scheduler
 from slimjobs.serializer import Serializer
 from slimjobs.worker import SimpleWorker, SpawnWorker, Worker

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rq.utils import resolve_function_reference
 
 from slimjobs.errors import ConfigurationError, UnsupportedTypeError
-from slimjobs.locators import name_of
 from slimjobs.payload import Call
 from slimjobs.refs import Ref
+from slimjobs.registry import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rq.job import get_current_job
 
-from slimjobs import hydration, limits, tagging
+from slimjobs import limits, policies, tagging
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.execution import load_call
 from slimjobs.job import Job
@@ -33,7 +33,7 @@ def job(
     max_bytes: int | str | None = None,
     warn_bytes: int | str | None = None,
     mode: limits.Mode | None = None,
-    on_missing: hydration.OnMissing = "fail",
+    on_missing: policies.OnMissing = "fail",
     wait_for_row: float = 0.0,
     **options: Any,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -59,14 +59,14 @@ def job(
         ConfigurationError: An option is not known or cannot be read.
     """
     own_limits = limits.Limits(max_bytes=max_bytes, warn_bytes=warn_bytes, mode=mode)
-    policy = hydration.Policy(on_missing, wait_for_row)
+    policy = policies.Policy(on_missing, wait_for_row)
     place = Place(queue, connection, queue_class)
     checked = checked_options({**options, "timeout": timeout} if timeout is not None else options)
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         name = task_name(function)
         limits.limit_task(name, own_limits)
-        hydration.set_policy(name, policy)
+        policies.set_policy(name, policy)
         wrapper = _hydrating(function, name)
         enqueuer: Enqueuer[P] = Enqueuer(wrapper, place, checked)
         for attribute in ("enqueue", "delay", "enqueue_at", "enqueue_in", "prepare", "enqueue_many", "options"):

@@ -6,9 +6,9 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import locators
+from slimjobs import registry
 from slimjobs.errors import SlimjobsError
-from slimjobs.refs import Ref
+from slimjobs.refs import Ref, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,9 +51,11 @@ def _describe_type(value: Any) -> str:
     if isinstance(value, Enum):
         return cls.__qualname__
     try:
-        ref = value if cls is Ref else locators.dehydrate(value)
+        ref = value if cls is Ref else registry.dehydrate(value)
     except SlimjobsError:
         ref = None
+    if isinstance(ref, Rows):
+        return ref.label
     return cls.__qualname__ if ref is None else f"<{ref.label}>"
 
 

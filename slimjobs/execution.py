@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import entries, hydration
+from slimjobs import entries
 from slimjobs.errors import RecordNotFoundError
+from slimjobs.hydration import hydrate
 from slimjobs.logs import logger
+from slimjobs.policies import policy_for
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> t
         PayloadDecodeError: A value type or enum is not known in this process.
         ConfigurationError: A class is not registered in this process.
     """
-    policy = hydration.policy_for(task)
+    policy = policy_for(task)
     try:
-        hydrated = hydration.hydrate(instance, args, kwargs, policy=policy, task=task)
+        hydrated = hydrate(instance, args, kwargs, policy=policy, task=task)
     except RecordNotFoundError as error:
         entries.record_missing(job.connection, job.origin, task, len(error.refs))
         raise

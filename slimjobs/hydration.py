@@ -5,57 +5,21 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from slimjobs import locators, refs
 from slimjobs.codec.values import Inert, resolve
-from slimjobs.errors import ConfigurationError, PayloadDecodeError, RecordNotFoundError
+from slimjobs.errors import PayloadDecodeError, RecordNotFoundError, SlimjobsError
+from slimjobs.fetches import Fetches, Plan
+from slimjobs.loading import load_refs
+from slimjobs.policies import DEFAULT_POLICY, Policy
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OnMissing = Literal["fail", "discard", "none"]
-
-_ON_MISSING = ("fail", "discard", "none")
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _CONTAINERS = (list, tuple, set, frozenset)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a task does about rows that are not there.
-
-    Attributes:
-        on_missing: "fail" raises RecordNotFoundError, "discard" leaves the function uncalled and the
-            job finished, "none" passes None.
-        wait_for_row: For how many seconds a row is asked for again before it counts as missing.
-    """
-
-    on_missing: OnMissing = "fail"
-    wait_for_row: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.on_missing not in _ON_MISSING:
-            raise ConfigurationError(f"on_missing: {self.on_missing!r} is not one of {', '.join(_ON_MISSING)}")
-        if isinstance(self.wait_for_row, bool) or not isinstance(self.wait_for_row, (int, float)):
-            raise ConfigurationError(f"wait_for_row: {self.wait_for_row!r} is not a number of seconds")
-        if not 0 <= self.wait_for_row < float("inf"):
-            raise ConfigurationError(f"wait_for_row: {self.wait_for_row!r} is not a number of seconds from 0 up")
-
-
-DEFAULT_POLICY = Policy()
-
-
-def set_policy(task: str, policy: Policy) -> None:
-    """Set the policy of the task with this import path; the decorator does."""
-    _policies[task] = policy
-
-
-def policy_for(task: str | None) -> Policy:
-    """Return the policy of a task; what the decorator set is known once its module is imported."""
-    return _policies.get(task or "", DEFAULT_POLICY)
 
 
 @dataclass(frozen=True)
@@ -66,13 +30,16 @@ class Hydrated:
     missing: tuple[Ref, ...]
 
 
-def hydrate(*values: Any, policy: Policy = DEFAULT_POLICY, task: str | None = None) -> Hydrated:
-    """Return values with their refs loaded, at any depth: one query a class, the same row one object.
+def hydrate(
+    *values: Any, policy: Policy = DEFAULT_POLICY, task: str | None = None, fetches: Fetches | None = None
+) -> Hydrated:
+    """Return values with their refs loaded, at any depth: one query a class and database, the same row one object.
 
     Args:
-        values: What a call carries: args, kwargs, an instance.
+        values: What a call carries: an instance, args, kwargs.
         policy: What happens where rows are missing.
         task: The task's import path, for errors.
+        fetches: How the task wants its models fetched, where it says so; the values are a call's then.
 
     Raises:
         RecordNotFoundError: Rows are missing, and the policy is "fail".
@@ -81,22 +48,42 @@ def hydrate(*values: Any, policy: Policy = DEFAULT_POLICY, task: str | None = No
         ConfigurationError: A class is not registered in this process.
     """
     wanted: dict[Ref, Ref] = {}
+    plan = None
     with _bounded_depth(task):
         if not _collect(values, wanted):
             return Hydrated(values, ())
-    found = locators.load_refs(wanted.values())
-    deadline = time.monotonic() + policy.wait_for_row
-    pause = _FIRST_PAUSE_SECONDS
-    while (absent := [ref for ref in wanted.values() if ref not in found]) and time.monotonic() < deadline:
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        found.update(locators.load_refs(absent))
+        if fetches is not None and wanted:
+            plan = Plan(fetches)
+            for parameter, value, fetch in fetches.arguments(*values[1:]):
+                inside: dict[Ref, Ref] = {}
+                _collect(value, inside)
+                plan.assign(parameter, fetch, inside)
+    try:
+        found, absent = _load(list(wanted.values()), plan, policy.wait_for_row)
+    except SlimjobsError as error:
+        error.task = error.task or task
+        raise
     missing = tuple(dict.fromkeys(absent))
     if missing and policy.on_missing == "fail":
         raise RecordNotFoundError(task=task, refs=missing)
     models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
     with _bounded_depth(task):
         return Hydrated(tuple(_replace(value, models) for value in values), missing)
+
+
+def _load(wanted: list[Ref], plan: Plan | None, wait_seconds: float) -> tuple[dict[Ref, Any], list[Ref]]:
+    """Return the models by ref, and the refs without a row after so many seconds."""
+    fetch_of = None if plan is None else plan.fetch_of
+    found = load_refs(wanted, fetch_of)
+    if plan is not None:
+        plan.check()
+    deadline = time.monotonic() + wait_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while (absent := [ref for ref in wanted if ref not in found]) and time.monotonic() < deadline:
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        found.update(load_refs(absent, fetch_of, again=True))
+    return found, absent
 
 
 @contextmanager
@@ -164,7 +151,3 @@ def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:
         if missing:
             raise RecordNotFoundError(refs=missing)
     return after
-
-
-_policies: dict[str, Policy] = {}
-refs.install_loader(locators.load_one)

@@ -12,9 +12,10 @@ from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
+from slimjobs.compression import compress, inflate
 from slimjobs.execution import load_call
 from slimjobs.limits import for_task, settings
-from slimjobs.payload import Payload, build, compress, inflate
+from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
 from slimjobs.serializer import Serializer, format_of
 

@@ -9,8 +9,8 @@ from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.codec import Inert
-from slimjobs.locators import is_registered
 from slimjobs.refs import Ref
+from slimjobs.registry import is_registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

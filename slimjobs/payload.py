@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slimjobs import locators, parts
+from slimjobs import parts, registry
 from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
+from slimjobs.compression import compress
 from slimjobs.descriptions import describe_call
 from slimjobs.errors import PayloadTooLargeError, SlimjobsError, describe_parts
-from slimjobs.limits import READABLE_BYTES, settings
+from slimjobs.limits import settings
 from slimjobs.logs import logger, size_warnings
 from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
     from slimjobs.limits import Limits
+    from slimjobs.locators import Transaction
 
-# RQ reads both forms. zlib costs more than it saves below, and takes no byte off many small payloads.
-_COMPRESSED_FROM_BYTES = 1024
-_DEFLATED = 8  # the low half of the first byte of all zlib data (RFC 1950, CM)
-
-_encoder = Encoder(locators.dehydrate)
+_encoder = Encoder(registry.dehydrate)
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class Encoded(NamedTuple):
     data: bytes
     meta_bytes: int
     is_warned: bool
+    transactions: tuple[Transaction, ...]
 
 
 @dataclass
@@ -70,6 +68,7 @@ class Payload:
         description: The text for logs and dashboards.
         is_warned: Whether it is over `warn_bytes`.
         limits: The limits that it was checked against.
+        transactions: The database transactions that its rows may be part of.
         queue: The name of the queue that checked it, or "".
         is_counted: Whether the ledger knows of it already.
     """
@@ -82,6 +81,7 @@ class Payload:
     description: str
     is_warned: bool
     limits: Limits
+    transactions: tuple[Transaction, ...] = ()
     queue: str = ""
     is_counted: bool = False
 
@@ -102,9 +102,12 @@ class Format:
     `serializer` has another for serializers that are not ours.
     """
 
-    def dump_call(self, call: Call, room: int) -> bytes | None:
-        """Return the bytes of a call, or None as soon as they cannot fit into `room` bytes."""
-        return _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, room)
+    def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:
+        """Return the bytes of a call, or None as soon as they cannot fit into `room` bytes.
+
+        The models that became refs are added to a list.
+        """
+        return _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, room, models)
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
         """Return the bytes of a value, or None as soon as they cannot fit into `room` bytes."""
@@ -116,7 +119,7 @@ class Format:
 
     def is_opaque(self, value: Any) -> bool:
         """Return whether a value travels as a few bytes, whatever it holds."""
-        return locators.is_registered(value)
+        return registry.is_registered(value)
 
 
 def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
@@ -144,6 +147,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         description=describe_call(str(call.task), call.args, call.kwargs, with_values=with_values),
         is_warned=encoded.is_warned,
         limits=limits,
+        transactions=encoded.transactions,
         queue=queue,
     )
 
@@ -151,14 +155,18 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
 def encode(call: Call, limits: Limits, form: Format, queue: str = "") -> Encoded:
     """Return the bytes of a call, checked; raises as `build`."""
     room = limits.room
+    models: list[Any] = []
     try:
-        data = form.dump_call(call, room)
+        data = form.dump_call(call, room, models)
         meta = form.dump(call.meta, room) if call.meta else b""
     except Refused as refused:
-        raise locate(refused, call.task, call.parts()) from None
+        raise locate(refused, call.task, call.parts(), room) from None
     if data is None or meta is None:
         raise too_large(call, None, room, form)
-    return Encoded(data, len(meta), check(call, len(data) + len(meta), limits, form, queue))
+    is_warned = check(call, len(data) + len(meta), limits, form, queue)
+    transactions = registry.transactions_of(models) if models else ()
+    models.clear()  # an idle encoder keeps the list, and would keep the models
+    return Encoded(data, len(meta), is_warned, transactions)
 
 
 def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str) -> bool:
@@ -176,30 +184,18 @@ def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     return True
 
 
-def compress(data: bytes) -> bytes:
-    """Return payload bytes as they are stored, which RQ's `Job.restore` reads either way."""
-    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] and data[0] & 0x0F != _DEFLATED:
-        return data
-    return zlib.compress(data)
+def locate(refused: Refused, task: str | None, among: dict[str, Any], room: int = NO_LIMIT) -> SlimjobsError:
+    """Return the error of a refusal, with the task and the path of its culprit.
 
-
-def inflate(stored: bytes, most_bytes: int) -> bytes:
-    """Return payload bytes as they were before `compress`.
-
-    What exceeds the bound, or `READABLE_BYTES` if that is more, is returned as it is stored: no payload
-    begins as zlib does, so the job says that it cannot be read, and nothing of it is lost.
+    Args:
+        refused: The refusal.
+        task: The task's import path.
+        among: What was encoded, by path.
+        room: How many bytes there were for it.
     """
-    inflating = zlib.decompressobj()
-    try:
-        data = inflating.decompress(stored, max(most_bytes, READABLE_BYTES))
-    except zlib.error:
-        return stored
-    return data if inflating.eof and not inflating.unused_data else stored
-
-
-def locate(refused: Refused, task: str | None, among: dict[str, Any]) -> SlimjobsError:
-    """Return the error of a refusal, with the task and the path of its culprit."""
     error = refused.error
+    if isinstance(error, PayloadTooLargeError):  # of a query, whose rows were not all read
+        error.size_bytes, error.limit_bytes = room + 1, room
     error.task = task
     if refused.culprit is None:
         error.path = parts.find_depth(among, MAX_DEPTH)

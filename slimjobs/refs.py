@@ -1,4 +1,4 @@
-"""The `Ref` value, which stands for a model instance in a payload."""
+"""The `Ref` value, which stands for a model instance in a payload, and `Rows`, a query's."""
 
 from __future__ import annotations
 
@@ -52,6 +52,21 @@ class Ref:
             f"{self!r} stands for a model and has no attribute {attribute!r}. Use {self!r}.load() to get the model; "
             "a function gets models when it has @slimjobs.job or runs in a slimjobs.Worker"
         )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a query, which travel as a list of refs.
+
+    Attributes:
+        label: What it is called in descriptions: "QuerySet[Email]".
+        name: The name of the class in its refs.
+        read: Returns the refs in order, no more than so many.
+    """
+
+    label: str
+    name: str
+    read: Callable[[int], list[Ref]]
 
 
 def _describe_pk(pk: Any) -> str:

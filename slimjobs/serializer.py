@@ -75,7 +75,7 @@ class ForeignFormat(Format):
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
 
-    def dump_call(self, call: Call, room: int) -> bytes | None:
+    def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:  # noqa: ARG002  # it makes no refs
         """Return the bytes of a call, or None where RQ's own serializers could not write it into `room`."""
         if self.exceeds(call, room):
             return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import codec, locators
-from slimjobs.codec import MAX_DEPTH, Refused, nested_too_deeply
+from slimjobs import codec, registry
+from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Refused, nested_too_deeply, read_rows
 from slimjobs.errors import PayloadDecodeError, SlimjobsError, UnsupportedTypeError
-from slimjobs.refs import Ref
+from slimjobs.refs import Ref, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +20,21 @@ TAG = "__slimjobs_ref__"
 _encoder = codec.Encoder()
 
 
-def dehydrate(value: Any, serializer: RQSerializer) -> Any:
+def dehydrate(value: Any, serializer: RQSerializer, room: int = NO_LIMIT, models: list[Any] | None = None) -> Any:
     """Return a value with refs in place of models, at any depth, as this serializer can write them.
 
+    Args:
+        value: The value.
+        serializer: What will write it.
+        room: For how many bytes there is room.
+        models: Where the models that became refs are added.
+
     Raises:
-        Refused: A dict that would be taken for a ref, or a model without a primary key.
+        Refused: A dict that would be taken for a ref, a model without a primary key, or a query of
+            more rows than there is room for.
     """
-    return _replace_models(value, (lambda ref: ref) if _knows_refs(serializer) else _tag, 0)
+    write = (lambda ref: ref) if _knows_refs(serializer) else _tag
+    return _Replacing(write, room, [] if models is None else models).replace(value, 0)
 
 
 def revive(value: Any) -> Any:
@@ -62,26 +70,38 @@ def _knows_refs(serializer: RQSerializer) -> bool:
         return False
 
 
-def _replace_models(value: Any, write: Callable[[Ref], Any], level: int) -> Any:
-    cls = type(value)
-    if level > MAX_DEPTH:
-        raise nested_too_deeply(None)
-    below = level + 1
-    if cls is dict:
-        if TAG in value:
-            error = UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model")
-            raise Refused(value, error)
-        pairs = [
-            (_replace_models(key, write, below), _replace_models(item, write, below)) for key, item in value.items()
-        ]
-        return _build(dict, pairs, value)
-    if cls in (list, tuple, set, frozenset):
-        return _build(cls, [_replace_models(item, write, below) for item in value], value)
-    try:
-        ref = value if cls is Ref else locators.dehydrate(value)
-    except SlimjobsError as error:
-        raise Refused(value, error) from None
-    return value if ref is None else write(ref)
+class _Replacing:
+    """Puts what a serializer can write in place of models."""
+
+    def __init__(self, write: Callable[[Ref], Any], room: int, models: list[Any]) -> None:
+        self._write = write
+        self._room = room
+        self._models = models
+
+    def replace(self, value: Any, level: int) -> Any:
+        """Return a value with refs in place of models."""
+        cls = type(value)
+        if level > MAX_DEPTH:
+            raise nested_too_deeply(None)
+        below = level + 1
+        if cls is dict:
+            if TAG in value:
+                error = UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model")
+                raise Refused(value, error)
+            pairs = [(self.replace(key, below), self.replace(item, below)) for key, item in value.items()]
+            return _build(dict, pairs, value)
+        if cls in (list, tuple, set, frozenset):
+            return _build(cls, [self.replace(item, below) for item in value], value)
+        try:
+            ref = value if cls is Ref else registry.dehydrate(value)
+            if isinstance(ref, Rows):
+                return [self.replace(each, below) for each in read_rows(ref, self._room)]
+        except SlimjobsError as error:
+            raise Refused(value, error) from None
+        if ref is None:
+            return value
+        self._models.append(value)
+        return self._write(ref)
 
 
 def _build(cls: type[Any], items: list[Any], value: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from pytest_redis import factories
 from redis import Redis
 
-from slimjobs import hydration, limits, locators, logs, refusals
+from slimjobs import limits, logs, policies, refusals, registry
 from slimjobs.codec import values
 from slimjobs.demo.redis_server import find_redis_server
 
@@ -72,12 +72,14 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("SLIMJOBS_") and not name.startswith("SLIMJOBS_TEST")]:
         monkeypatch.delenv(name)
     for module, attribute in (
-        (locators, "_by_class"),
-        (locators, "_by_name"),
+        (registry, "_by_class"),
+        (registry, "_by_name"),
+        (registry, "_adopted_by_class"),
+        (registry, "_adopted_by_name"),
         (values, "_by_class"),
         (values, "_by_name"),
         (limits, "_task_limits"),
-        (hydration, "_policies"),
+        (policies, "_policies"),
     ):
         monkeypatch.setattr(module, attribute, dict(getattr(module, attribute)))
     limits.reset()

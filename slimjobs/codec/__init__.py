@@ -1,7 +1,7 @@
 """Plain values and refs to bytes, and back."""
 
 from slimjobs.codec.decoder import decode
-from slimjobs.codec.encoder import Encoder
+from slimjobs.codec.encoder import Encoder, read_rows
 from slimjobs.codec.values import Inert, register_type, travels_by_value
 from slimjobs.codec.weight import MAX_DEPTH, NO_LIMIT, Refused, nested_too_deeply, weigh
 from slimjobs.codec.wire import MAGIC
@@ -15,6 +15,7 @@ __all__ = [
     "Refused",
     "decode",
     "nested_too_deeply",
+    "read_rows",
     "register_type",
     "travels_by_value",
     "weigh",

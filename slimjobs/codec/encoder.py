@@ -11,8 +11,8 @@ from slimjobs.codec import scalars, values, wire
 from slimjobs.codec.values import Inert
 from slimjobs.codec.weight import NO_LIMIT, Refused, nested_too_deeply, weigh
 from slimjobs.codec.wire import HEADER
-from slimjobs.errors import SlimjobsError, UnsupportedTypeError
-from slimjobs.refs import Ref
+from slimjobs.errors import PayloadTooLargeError, SlimjobsError, UnsupportedTypeError
+from slimjobs.refs import Ref, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,31 +50,57 @@ def _readable(ref: Ref) -> Ref:
     return ref
 
 
+def read_rows(rows: Rows, room: int) -> list[Ref]:
+    """Return the refs of a query's rows; no more are read than there is room for.
+
+    Raises:
+        PayloadTooLargeError: There are more.
+    """
+    # A ref is an array of four with the marker, its name and, at the least, a byte for each of the others.
+    most = room // (len(rows.name) + 7)
+    refs = rows.read(most + 1)
+    if len(refs) > most:
+        error = PayloadTooLargeError(
+            hint="Pass what selects the rows, or enqueue a job for every so many, or set max_bytes= on this job."
+        )
+        error.at_least = True
+        raise error
+    return refs
+
+
 class Encoder:
     """Encodes values and calls, keeping its packers, since making one costs more than using it.
 
     Args:
-        dehydrate: Asked for whatever is no plain value: returns the Ref that stands for it, or None.
+        dehydrate: Asked for whatever is no plain value: returns the Ref that stands for it, the Rows
+            of a query, or None.
     """
 
-    def __init__(self, dehydrate: Callable[[Any], Ref | None] = _no_ref) -> None:
+    def __init__(self, dehydrate: Callable[[Any], Ref | Rows | None] = _no_ref) -> None:
         self._dehydrate = dehydrate
         # A packer is taken out while it is used, so that each thread has its own, and so has an
         # encode() that is called from a user's encode function. Popping a list is atomic.
         self._idle: list[_Packing] = []
 
-    def encode(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
+    def encode(self, value: Any, room: int = NO_LIMIT, models: list[Any] | None = None) -> bytes | None:
         """Return the bytes of `value`, or None as soon as it is plain that they exceed `room`.
 
-        Bytes that are returned may still be more than `room`.
+        Bytes that are returned may still be more than `room`. The models and refs in it are added to
+        the list `models`.
 
         Raises:
             Refused: Something in it cannot travel; carries the culprit and the error.
         """
-        return self._pack([value], weigh(value, room))
+        return self._pack([value], weigh(value, room), models)
 
-    def encode_call(  # noqa: C901  # the usual case, spelled out for speed
-        self, function: str | None, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any], room: int = NO_LIMIT
+    def encode_call(  # noqa: C901, PLR0917  # the usual case, spelled out for speed
+        self,
+        function: str | None,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        room: int = NO_LIMIT,
+        models: list[Any] | None = None,
     ) -> bytes | None:
         """Return the bytes of a call, with the same rules as `encode`."""
         if len(args) > room:
@@ -102,14 +128,15 @@ class Encoder:
         try:
             packing = self._idle.pop()
             packing.room = room
+            packing.models = models
             data: bytes = HEADER + packing.pack(frame)
         except (IndexError, _NoRoom, ValueError):
-            return self._pack(frame, room)
+            return self._pack(frame, room, models)
         if len(data) < _KEPT_BYTES:
             self._idle.append(packing)
         return data
 
-    def _pack(self, frame: list[Any], room: int) -> bytes | None:
+    def _pack(self, frame: list[Any], room: int, models: list[Any] | None) -> bytes | None:
         if room < 0:
             return None
         try:
@@ -117,12 +144,14 @@ class Encoder:
         except IndexError:
             packing = _Packing(self._dehydrate)
         packing.room = room
+        packing.models = models
         try:
             data: bytes = HEADER + packing.pack(frame)
         except UnicodeEncodeError:
             # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
             lossless = _Packing(self._dehydrate, "surrogatepass")
             lossless.room = room
+            lossless.models = models
             return lossless.pack_or_refuse(frame)
         except (_NoRoom, ValueError):
             packing.room = room
@@ -135,11 +164,12 @@ class Encoder:
 class _Packing:
     """A packer, and the room that is left for what it finds on its way."""
 
-    __slots__ = ("_dehydrate", "inside", "pack", "room")
+    __slots__ = ("_dehydrate", "inside", "models", "pack", "room")
 
-    def __init__(self, dehydrate: Callable[[Any], Ref | None], unicode_errors: str | None = None) -> None:
+    def __init__(self, dehydrate: Callable[[Any], Ref | Rows | None], unicode_errors: str | None = None) -> None:
         self.room = NO_LIMIT
         self._dehydrate = dehydrate
+        self.models: list[Any] | None = None
         self.inside: int | None = None  # no reference, which would keep a model alive
         # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
         self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
@@ -171,10 +201,14 @@ class _Packing:
                 code, encode = scalar
                 return ExtType(code, encode(value))
             ref = _readable(value) if cls is Ref else self._dehydrate(value)
+            if isinstance(ref, Rows):
+                return read_rows(ref, self.room)
         except SlimjobsError as error:
             raise Refused(value, error, self.inside) from None
         if ref is not None:
             self.inside = id(value)
+            if self.models is not None:
+                self.models.append(value)
             self._take(ref.pk)
             return [_REF, ref.name, ref.pk, ref.db]
         inert = value if cls is Inert else values.reduce(value)

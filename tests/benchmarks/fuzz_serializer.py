@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from codec_samples import NoImports, hostile_payloads, strange_types
 
 from slimjobs import PayloadDecodeError, Serializer, SlimjobsError
-from slimjobs.hydration import Policy, hydrate
+from slimjobs.hydration import hydrate
+from slimjobs.policies import Policy
 
 _HANG_SECONDS = 20
 

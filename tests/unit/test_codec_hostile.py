@@ -29,7 +29,8 @@ from msgpack import ExtType
 import slimjobs
 from slimjobs import PayloadDecodeError, Ref, Serializer, SlimjobsError
 from slimjobs.codec import Inert, wire
-from slimjobs.hydration import Policy, hydrate
+from slimjobs.hydration import hydrate
+from slimjobs.policies import Policy
 
 HEADER = b"\xc1\x01"
 GOLDEN_BYTES = read_golden()

@@ -13,7 +13,8 @@ from sample_app import EMAILS, SUBSCRIBERS, Email, Money, Order
 
 import slimjobs
 from slimjobs import ConfigurationError, RecordNotFoundError, RecordUnavailableError, Ref, Serializer
-from slimjobs.hydration import Policy, hydrate, policy_for, set_policy
+from slimjobs.hydration import hydrate
+from slimjobs.policies import Policy, policy_for, set_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

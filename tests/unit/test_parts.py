@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimjobs import Ref, SlimjobsError
-from slimjobs.locators import is_registered
 from slimjobs.parts import call_parts, find_path, measure
+from slimjobs.registry import is_registered
 
 BIG = "x" * 50_000
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import slimjobs
 from slimjobs import PayloadTooLargeError, SlimjobsError, UnsupportedTypeError
 from slimjobs.codec import NO_LIMIT, Encoder, Refused, weigh
-from slimjobs.locators import dehydrate
+from slimjobs.registry import dehydrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

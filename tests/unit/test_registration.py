@@ -13,7 +13,8 @@ from sample_app import Email, Subscriber
 
 import slimjobs
 from slimjobs import ConfigurationError, RecordNotFoundError, RecordUnavailableError, Ref, UnsavedModelError, register
-from slimjobs.locators import dehydrate, is_registered, load_one, load_refs
+from slimjobs.loading import load_one, load_refs
+from slimjobs.registry import dehydrate, is_registered
 
 if TYPE_CHECKING:
     from pathlib import Path

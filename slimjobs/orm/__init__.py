@@ -1,0 +1,33 @@
+"""Which ORMs there are; an adapter is imported once its ORM is, so that others cost nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from slimjobs import registry
+
+# The module that shows that an ORM is in use, and its adapter, which adds itself to the registry.
+_PENDING = {
+    "django.db.models": "slimjobs.orm.django",
+    "sqlalchemy.orm": "slimjobs.orm.sqlalchemy",
+    "peewee": "slimjobs.orm.peewee",
+}
+
+
+def discover(is_django_wanted: bool) -> None:
+    """Import the adapters of the ORMs that this process has imported.
+
+    Args:
+        is_django_wanted: Whether Django is imported too if the environment names its settings: its
+            models are named by their app, which tells no module to import.
+    """
+    for module, adapter in [*_PENDING.items()]:
+        is_wanted = is_django_wanted and module.startswith("django") and os.environ.get("DJANGO_SETTINGS_MODULE")
+        if module in sys.modules or is_wanted:
+            del _PENDING[module]
+            import_module(adapter)
+
+
+registry.install_discovery(discover)
