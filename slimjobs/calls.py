@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rq.utils import resolve_function_reference
 
 from slimjobs.errors import ConfigurationError, UnsupportedTypeError
-from slimjobs.payload import Call
+from slimjobs.options import split
+from slimjobs.parts import call_parts
 from slimjobs.refs import Ref
 from slimjobs.registry import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from slimjobs.options import Commit
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a job carries, before it is bytes.
+
+    Attributes:
+        task: The import path of what is called, for messages and counts.
+        function: What RQ stores: the import path, or a method's name.
+        instance: The instance of a bound method, or None.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        meta: The job's meta, or None.
+        commit: When the job itself was told to be enqueued, or None.
+    """
+
+    task: str | None
+    function: str | None
+    instance: Any = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] | None = None
+    commit: Commit | None = None
+
+    def parts(self) -> dict[str, Any]:
+        """Return what the call carries, by path."""
+        return call_parts(self.instance, self.args, self.kwargs, self.meta)
 
 
 def call_of(
@@ -45,7 +76,8 @@ def call_of(
             hint="Define it at the top of a module.",
             task=task,
         )
-    return Call(task, function, instance, tuple(positional), dict(keywords), meta)
+    stored_meta, commit = split(meta)
+    return Call(task, function, instance, tuple(positional), dict(keywords), stored_meta, commit)
 
 
 def task_of(function: str | None, instance: Any) -> str:

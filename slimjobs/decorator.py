@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rq.job import get_current_job
 
-from slimjobs import limits, policies, tagging
+from slimjobs import fetches, limits, policies, tagging
+from slimjobs.commit import set_commit
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.execution import load_call
 from slimjobs.job import Job
+from slimjobs.options import checked_commit
 from slimjobs.queue import Queue
+from slimjobs.scopes import scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from redis import Redis
+    from rq.job import Job as RQJob
     from rq.queue import Queue as RQQueue
+
+    from slimjobs.options import Commit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +41,8 @@ def job(
     mode: limits.Mode | None = None,
     on_missing: policies.OnMissing = "fail",
     wait_for_row: float = 0.0,
+    load: Mapping[Any, Any] | None = None,
+    commit: Commit | None = None,
     **options: Any,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Let a function enqueue itself, and get models where its jobs hold refs.
@@ -53,6 +61,10 @@ def job(
         on_missing: What a job does whose rows are gone: "fail" (raise RecordNotFoundError), "discard"
             (finish without the call) or "none" (pass None).
         wait_for_row: For how many seconds a missing row is asked for again.
+        load: How models are fetched, by parameter or class: `{"email": Email.objects.select_related("newsletter")}`,
+            options of SQLAlchemy, or a function from a list of primary keys to instances.
+        commit: When a job is written whose rows are part of an open database transaction: "auto"
+            (when it commits) or "now". Default: as the queue says.
         **options: What `rq.Queue.enqueue` takes: `result_ttl`, `retry`, `at_front`, ...
 
     Raises:
@@ -60,6 +72,8 @@ def job(
     """
     own_limits = limits.Limits(max_bytes=max_bytes, warn_bytes=warn_bytes, mode=mode)
     policy = policies.Policy(on_missing, wait_for_row)
+    if commit is not None:
+        checked_commit(commit)
     place = Place(queue, connection, queue_class)
     checked = checked_options({**options, "timeout": timeout} if timeout is not None else options)
 
@@ -67,6 +81,10 @@ def job(
         name = task_name(function)
         limits.limit_task(name, own_limits)
         policies.set_policy(name, policy)
+        if commit is not None:
+            set_commit(name, commit)
+        if load:
+            fetches.set_fetches(name, fetches.Fetches(load, function))
         wrapper = _hydrating(function, name)
         enqueuer: Enqueuer[P] = Enqueuer(wrapper, place, checked)
         for attribute in ("enqueue", "delay", "enqueue_at", "enqueue_in", "prepare", "enqueue_many", "options"):
@@ -82,12 +100,13 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     RQ finds tasks by their import path, so what stands there must be a function.
     """
 
-    def load(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+    def foreign_job() -> RQJob | None:
+        # Our own job has loaded its models already; in another job this is a plain call. A function
+        # that calls itself passes models, which are left as they are.
         job = get_current_job()
-        # Our own job has loaded them already; in another job this is a plain call. A function that
-        # calls itself passes models, which are left as they are.
-        if job is None or isinstance(job, Job) or job.func_name != name:
-            return args, kwargs
+        return None if job is None or isinstance(job, Job) or job.func_name != name else job
+
+    def load(job: RQJob, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         loaded = load_call(job, name, None, tagging.revive(args), tagging.revive(kwargs))
         return None if loaded is None else loaded[1:]
 
@@ -95,14 +114,22 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def coroutine_wrapper(*args: Any, **kwargs: Any) -> Any:
-            loaded = load(args, kwargs)
-            return None if loaded is None else await function(*loaded[0], **loaded[1])
+            job = foreign_job()
+            if job is None:
+                return await function(*args, **kwargs)
+            with scope():
+                loaded = load(job, args, kwargs)
+                return None if loaded is None else await function(*loaded[0], **loaded[1])
 
         return coroutine_wrapper
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        loaded = load(args, kwargs)
-        return None if loaded is None else function(*loaded[0], **loaded[1])
+        job = foreign_job()
+        if job is None:
+            return function(*args, **kwargs)
+        with scope():
+            loaded = load(job, args, kwargs)
+            return None if loaded is None else function(*loaded[0], **loaded[1])
 
     return wrapper

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from rq.queue import Queue as RQQueue
+from rq.utils import now
 
-from slimjobs import limits, refusals, tagging
+from slimjobs import limits, refusals, stock, tagging
+from slimjobs.calls import Call
 from slimjobs.codec import Refused
+from slimjobs.commit import commit_for
 from slimjobs.errors import ConfigurationError, PayloadTooLargeError
-from slimjobs.payload import Call, build, locate, too_large
+from slimjobs.options import NAMES, fold_options, split
+from slimjobs.payload import build, locate, too_large
 from slimjobs.queue import Queue
+from slimjobs.registry import transactions_of
 from slimjobs.serializer import format_of
 
 if TYPE_CHECKING:
@@ -24,11 +30,14 @@ if TYPE_CHECKING:
     from rq.job import Job as RQJob
     from rq.queue import EnqueueData
 
+    from slimjobs.locators import Transaction
+
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 # RQ's own names for what a job can be told besides its arguments.
-_OPTION_NAMES = frozenset(inspect.signature(RQQueue.enqueue_call).parameters) - {"self", "func", "args", "kwargs"}
+_RQ_NAMES = frozenset(inspect.signature(RQQueue.enqueue_call).parameters) - {"self", "func", "args", "kwargs"}
+_OPTION_NAMES = _RQ_NAMES | NAMES
 
 
 class Place:
@@ -67,16 +76,16 @@ class Enqueuer(Generic[P]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Enqueue a call, and return its job.
 
-        RQ's names (`job_id`, `at_front`, `depends_on`, ...) are options of the job, unless the
-        function has a parameter of that name.
+        RQ's names (`job_id`, `at_front`, `depends_on`, ...) and `on_missing`, `wait_for_row` and
+        `commit` are options of the job, unless the function has a parameter of that name.
 
         Raises:
             PayloadTooLargeError: The payload is over its limit.
             UnsupportedTypeError: Something in it cannot travel.
             UnsavedModelError: A model in it has no primary key.
         """
-        queue, options = self._prepare(args, kwargs)
-        return queue.enqueue(self._function, **options)
+        queue, options, waits = self._prepare(args, kwargs)
+        return stock.write(queue, waits, queue.enqueue, self._function, options)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Enqueue a call; the same as `enqueue`."""
@@ -84,23 +93,22 @@ class Enqueuer(Generic[P]):
 
     def enqueue_at(self, moment: datetime, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Schedule a call for a moment, and return its job; raises as `enqueue`."""
-        queue, options = self._prepare(args, kwargs)
-        return cast("RQJob", queue.enqueue_at(moment, self._function, **options))
+        queue, options, waits = self._prepare(args, kwargs)
+        return stock.write(queue, waits, partial(queue.enqueue_at, moment), self._function, options)
 
     def enqueue_in(self, delay: timedelta, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Schedule a call for some time from now, and return its job; raises as `enqueue`."""
-        queue, options = self._prepare(args, kwargs)
-        return queue.enqueue_in(delay, self._function, **options)
+        return self.enqueue_at(now() + delay, *args, **kwargs)
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueData:
         """Return a call for `enqueue_many`."""
-        queue, options = self._prepare(args, kwargs)
+        queue, options, waits = self._prepare(args, kwargs)
         if "job_timeout" in options:
             options["timeout"] = options.pop("job_timeout")
         unknown = options.keys() - inspect.signature(RQQueue.prepare_data).parameters.keys()
         if unknown:
             raise ConfigurationError(f"enqueue_many has no option {', '.join(sorted(unknown))}")
-        return queue.prepare_data(self._function, **options)
+        return stock.prepared(queue.prepare_data(self._function, **options), waits)
 
     def enqueue_many(
         self, calls: Iterable[EnqueueData], *, pipeline: Pipeline | None = None, group_id: str | None = None
@@ -113,7 +121,10 @@ class Enqueuer(Generic[P]):
             UnsupportedTypeError: Something in one of them cannot travel.
             UnsavedModelError: A model in one of them has no primary key.
         """
-        return self._place.queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
+        queue = self._place.queue
+        if isinstance(queue, Queue):
+            return queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
+        return stock.write_many(queue, list(calls), pipeline, group_id)
 
     def options(self, **options: Any) -> Enqueuer[P]:
         """Return the same with options set: `send_email.options(at_front=True).enqueue(email)`.
@@ -123,40 +134,48 @@ class Enqueuer(Generic[P]):
         """
         return Enqueuer(self._function, self._place, {**self._options, **checked_options(options)})
 
-    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[RQQueue, dict[str, Any]]:
-        """Return the queue, and what to hand to its methods besides the function."""
+    def _prepare(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[RQQueue, dict[str, Any], tuple[Transaction, ...]]:
+        """Return the queue, what its methods take besides the function, and what a stock queue's job waits for."""
         options = dict(self._options)
         for name in [name for name in kwargs if name not in self._own_names]:
             if name in _OPTION_NAMES or name == "job_timeout":
                 options["timeout" if name == "job_timeout" else name] = kwargs.pop(name)
         if "timeout" in options:
             options["job_timeout"] = options.pop("timeout")
+        options = fold_options(options)
         queue = self._place.queue
+        waits: tuple[Transaction, ...] = ()
         if not isinstance(queue, Queue):
-            args, kwargs, options = self._slim_down(queue, args, kwargs, options)
-        return queue, {**options, "args": args, "kwargs": kwargs}
+            args, kwargs, options, waits = self._slim_down(queue, args, kwargs, options)
+        return queue, {**options, "args": args, "kwargs": kwargs}, waits
 
     def _slim_down(
         self, queue: RQQueue, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
-        """Do for a stock queue what ours does by itself: make refs, and check the limits."""
+    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any], tuple[Transaction, ...]]:
+        """Do for a stock queue what ours does by itself: make refs, check the limits, look for open transactions."""
         task = task_name(self._function)
-        call = Call(task, task, None, args, kwargs, options.get("meta"))
+        meta, told = split(options.get("meta"))
+        call = Call(task, task, None, args, kwargs, meta)
         form = format_of(queue.serializer)
         own_limits = limits.for_task(task)
         try:
             # Before the models are looked for, since that walks all there is.
             if form.exceeds(call, own_limits.room):
                 raise too_large(call, None, own_limits.room, form)
-            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer)
-            slim = Call(task, task, None, args, kwargs, options.get("meta"))
+            models: list[Any] = []
+            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer, own_limits.room, models)
+            slim = Call(task, task, None, args, kwargs, meta)
             payload = build(slim, own_limits, form, queue.name)
         except Refused as refused:
-            raise locate(refused, task, call.parts()) from None
+            raise locate(refused, task, call.parts(), own_limits.room) from None
         except PayloadTooLargeError:
             refusals.note(queue.connection, queue.name, task)
             raise
-        return args, kwargs, {"description": payload.description, **options}
+        is_waiting = commit_for(task, told, "auto") == "auto"
+        waits = transactions_of(models) if models and is_waiting else ()
+        return args, kwargs, {"description": payload.description, **options, "meta": meta}, waits
 
 
 class Task(Enqueuer[P], Generic[P, R_co]):
@@ -185,6 +204,6 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(checked.keys() - _OPTION_NAMES)
     if unknown:
         raise ConfigurationError(
-            f"no such option of a job: {', '.join(unknown)}; RQ knows {', '.join(sorted(_OPTION_NAMES))}"
+            f"no such option of a job: {', '.join(unknown)}; there are {', '.join(sorted(_OPTION_NAMES))}"
         )
     return checked

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from slimjobs import entries
 from slimjobs.errors import RecordNotFoundError
+from slimjobs.fetches import fetches_for
 from slimjobs.hydration import hydrate
 from slimjobs.logs import logger
-from slimjobs.policies import policy_for
+from slimjobs.options import policy_of
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> t
         kwargs: Keyword arguments, as decoded.
 
     Raises:
-        RecordNotFoundError: Rows are missing, and the task does not say otherwise.
+        RecordNotFoundError: Rows are missing, and neither the job nor its task says otherwise.
         RecordUnavailableError: A database could not be reached.
         PayloadDecodeError: A value type or enum is not known in this process.
         ConfigurationError: A class is not registered in this process.
     """
-    policy = policy_for(task)
+    policy = policy_of(job.meta, task)
     try:
-        hydrated = hydrate(instance, args, kwargs, policy=policy, task=task)
+        hydrated = hydrate(instance, args, kwargs, policy=policy, task=task, fetches=fetches_for(task))
     except RecordNotFoundError as error:
         entries.record_missing(job.connection, job.origin, task, len(error.refs))
         raise

@@ -98,3 +98,16 @@ def unusable(key: str, fetch: Any, classes: list[type]) -> ConfigurationError:
     """Return the error for a way to fetch that none of these classes knows."""
     names = ", ".join(dict.fromkeys(cls.__qualname__ for cls in classes))
     return ConfigurationError(f"load: what is given for {key} (a {type(fetch).__name__}) cannot fetch {names}")
+
+
+def set_fetches(task: str, fetches: Fetches) -> None:
+    """Set how the task with this import path wants its models fetched; the decorator does."""
+    _fetches[task] = fetches
+
+
+def fetches_for(task: str) -> Fetches | None:
+    """Return how a task wants its models fetched; what the decorator set is known once its module is imported."""
+    return _fetches.get(task)
+
+
+_fetches: dict[str, Fetches] = {}

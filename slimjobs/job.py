@@ -17,6 +17,7 @@ from slimjobs.execution import load_call
 from slimjobs.limits import for_task, settings
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
+from slimjobs.scopes import scope
 from slimjobs.serializer import Serializer, format_of
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Job(RQJob):
             limits = for_task(call.task)
             payload = build(call, limits, format_of(serializer), options.get("origin", ""))
             payload.queue = ""  # none has checked it
+        options["meta"] = payload.meta
         options["description"] = options.get("description") or payload.description
         job = super().create(payload.function, (), {}, connection, **options)
         assert isinstance(job, Job)
@@ -167,12 +169,13 @@ class Job(RQJob):
         if self.instance is None:
             _ = self.func  # its module is imported first: it registers what the payload needs
         try:
-            loaded = load_call(self, self.task, *refs)
-            if loaded is None:
-                return None
-            # What is asked of the job while it runs shows models, before and after it shows refs.
-            self._instance, self._args, self._kwargs = loaded
-            return super()._execute()
+            with scope():
+                loaded = load_call(self, self.task, *refs)
+                if loaded is None:
+                    return None
+                # What is asked of the job while it runs shows models, before and after it shows refs.
+                self._instance, self._args, self._kwargs = loaded
+                return super()._execute()
         finally:
             self._instance, self._args, self._kwargs = refs
 

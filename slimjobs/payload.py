@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs import parts, registry
@@ -15,35 +15,12 @@ from slimjobs.logs import logger, size_warnings
 from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
+    from slimjobs.calls import Call
     from slimjobs.limits import Limits
     from slimjobs.locators import Transaction
+    from slimjobs.options import Commit
 
 _encoder = Encoder(registry.dehydrate)
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a job carries, before it is bytes.
-
-    Attributes:
-        task: The import path of what is called, for messages and counts.
-        function: What RQ stores: the import path, or a method's name.
-        instance: The instance of a bound method, or None.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        meta: The job's meta, or None.
-    """
-
-    task: str | None
-    function: str | None
-    instance: Any = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    meta: dict[str, Any] | None = None
-
-    def parts(self) -> dict[str, Any]:
-        """Return what the call carries, by path."""
-        return parts.call_parts(self.instance, self.args, self.kwargs, self.meta)
 
 
 class Encoded(NamedTuple):
@@ -64,11 +41,13 @@ class Payload:
         function: What RQ stores as the function's name.
         data: The serialized call.
         stored_data: The same as written to Redis.
+        meta: The job's meta, or None.
         meta_bytes: The bytes of the serialized meta.
         description: The text for logs and dashboards.
         is_warned: Whether it is over `warn_bytes`.
         limits: The limits that it was checked against.
         transactions: The database transactions that its rows may be part of.
+        commit: When the job itself was told to be enqueued, or None.
         queue: The name of the queue that checked it, or "".
         is_counted: Whether the ledger knows of it already.
     """
@@ -77,11 +56,13 @@ class Payload:
     function: str
     data: bytes
     stored_data: bytes
+    meta: dict[str, Any] | None
     meta_bytes: int
     description: str
     is_warned: bool
     limits: Limits
     transactions: tuple[Transaction, ...] = ()
+    commit: Commit | None = None
     queue: str = ""
     is_counted: bool = False
 
@@ -143,11 +124,13 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         function=str(call.function),
         data=encoded.data,
         stored_data=compress(encoded.data),
+        meta=call.meta,
         meta_bytes=encoded.meta_bytes,
         description=describe_call(str(call.task), call.args, call.kwargs, with_values=with_values),
         is_warned=encoded.is_warned,
         limits=limits,
         transactions=encoded.transactions,
+        commit=call.commit,
         queue=queue,
     )
 

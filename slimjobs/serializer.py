@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from slimjobs import codec
+from slimjobs.calls import Call
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import PayloadDecodeError
 from slimjobs.limits import for_task, settings
-from slimjobs.payload import Call, Format, encode, locate
+from slimjobs.payload import Format, encode, locate
 
 if TYPE_CHECKING:
     from rq.serializers import Serializer as RQSerializer

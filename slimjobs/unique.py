@@ -13,8 +13,12 @@ from slimjobs.job import Job
 
 try:
     from rq import scripts
+    from rq.exceptions import DuplicateJobError
 except ImportError:  # before RQ 3.0, which knows no unique jobs
     scripts = None  # type: ignore[assignment]
+    DuplicateJobError = ValueError  # type: ignore[assignment,misc]
+
+__all__ = ["DuplicateJobError", "counted"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

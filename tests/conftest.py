@@ -12,7 +12,7 @@ import pytest
 from pytest_redis import factories
 from redis import Redis
 
-from slimjobs import limits, logs, policies, refusals, registry
+from slimjobs import commit, fetches, limits, logs, policies, refusals, registry
 from slimjobs.codec import values
 from slimjobs.demo.redis_server import find_redis_server
 
@@ -80,6 +80,8 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (values, "_by_name"),
         (limits, "_task_limits"),
         (policies, "_policies"),
+        (commit, "_commits"),
+        (fetches, "_fetches"),
     ):
         monkeypatch.setattr(module, attribute, dict(getattr(module, attribute)))
     limits.reset()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def payload(size_bytes: int, *, is_warned: bool = False) -> Payload:
     data = b"x" * size_bytes
-    return Payload("app.task", "app.task", data, data[: size_bytes // 2], 0, "", is_warned, Limits())
+    return Payload("app.task", "app.task", data, data[: size_bytes // 2], None, 0, "", is_warned, Limits())
 
 
 def entry(queue: str, size_bytes: int, task: str = "app.task") -> Entry:

@@ -19,8 +19,9 @@ from sample_app import Email, Unregistered
 import slimjobs
 from slimjobs import Limits, PayloadDecodeError, PayloadTooLargeError, Ref, Serializer, UnsavedModelError
 from slimjobs import UnsupportedTypeError as Unsupported
+from slimjobs.calls import Call
 from slimjobs.limits import for_task, limit_task
-from slimjobs.payload import Call, build
+from slimjobs.payload import build
 from slimjobs.results import storable_result
 from slimjobs.serializer import SLIM, ForeignFormat, format_of
 

@@ -1,0 +1,136 @@
+"""Payloads held against the limits of the queue that is to write them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rq.job import UNEVALUATED
+
+from slimjobs import refusals
+from slimjobs.calls import Call, call_of, task_of
+from slimjobs.codec import Refused
+from slimjobs.entries import Entry
+from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLargeError
+from slimjobs.job import Job
+from slimjobs.limits import for_task, settings
+from slimjobs.logs import logger
+from slimjobs.payload import Payload, build
+from slimjobs.serializer import format_of
+from slimjobs.sizes import format_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rq.job import Job as RQJob
+    from rq.queue import EnqueueData
+    from rq.queue import Queue as RQQueue
+
+    from slimjobs.limits import Limits
+    from slimjobs.payload import Format
+
+
+class Checks:
+    """What one queue asks of payloads.
+
+    Args:
+        queue: The queue; its name, connection and serializer are used.
+        limits: The queue's own limits.
+    """
+
+    def __init__(self, queue: RQQueue, limits: Limits) -> None:
+        self._queue = queue
+        self._limits = limits
+
+    def build(self, func: Callable[..., Any] | str, args: Any, kwargs: Any, meta: Any) -> Payload:
+        """Return the payload of what RQ was asked to call, checked; a refusal is counted.
+
+        Raises:
+            PayloadTooLargeError: The payload is over its limit.
+            UnsupportedTypeError: Something in it cannot travel.
+            UnsavedModelError: A model in it has no row.
+        """
+        return self._build(call_of(func, args, kwargs, meta), format_of(self._queue.serializer))
+
+    def build_batch(self, job_datas: Iterable[EnqueueData]) -> list[tuple[EnqueueData, Payload]]:
+        """Return what is to be enqueued together, each with its payload; raises as `build`.
+
+        Raises:
+            BatchTooLargeError: Together they are over `max_batch_bytes`.
+        """
+        limits = self._limits.over(settings().limits)
+        batch: list[tuple[EnqueueData, Payload]] = []
+        total_bytes = 0
+        for data in job_datas:
+            payload = self.build(data.func, data.args, data.kwargs, data.meta)
+            batch.append((data._replace(func=payload, args=None, kwargs=None), payload))
+            total_bytes += payload.size_bytes
+            if total_bytes > limits.max_batch_bytes and limits.mode == "reject":
+                raise self._refuse_batch(batch, total_bytes, limits)
+        if total_bytes > limits.max_batch_bytes and limits.mode == "warn":
+            size, limit = format_pair(total_bytes, limits.max_batch_bytes)
+            logger.warning(
+                "%s: %d payloads of one enqueue_many are %s, limit is %s", self._queue.name, len(batch), size, limit
+            )
+        return batch
+
+    def check(self, job: RQJob) -> tuple[Payload | None, Entry | None]:
+        """Hold a new job that was made or changed elsewhere against the limits here, before it is written.
+
+        Returns:
+            The payload of a job that is new, and what is to be counted of one of RQ's own class, which
+            does not count itself.
+        """
+        queue = self._queue
+        payload = job.payload if isinstance(job, Job) else None
+        if payload is not None and payload.queue == queue.name and not job.meta:
+            return payload, None  # made by `create_job`, and not changed since
+        if (payload is not None or job._data is UNEVALUATED) and job.serializer is not queue.serializer:
+            raise ConfigurationError(f"job {job.id} has another serializer than the queue {queue.name!r}")
+        if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since
+            task = task_of(job.func_name, job.instance)
+            call = Call(task, job.func_name, job.instance, tuple(job.args), job.kwargs, job.meta)
+            payload = self._build(call, format_of(job.serializer))
+            if not isinstance(job, Job):
+                job._data = payload.data
+                if job.description == job.get_call_string():  # which shows the arguments' values
+                    job.description = payload.description
+                return payload, Entry.of_payload(queue.name, payload)
+            job.take(payload, is_new_id=False, is_counted=job.enqueued_at is not None)
+        elif payload is not None and not self._is_checked(job, payload):
+            told = payload.commit
+            call = Call(payload.task, payload.function, job.instance, tuple(job.args), job.kwargs, job.meta, told)
+            checked = self._build(call, format_of(job.serializer))
+            checked.transactions = payload.transactions  # the models are not there any more, only their refs
+            payload = checked
+            if isinstance(job, Job):
+                job.take(checked, is_new_id=False, is_counted=job.uncounted is None)
+        if isinstance(job, Job) and job.uncounted is not None:
+            job.uncounted.queue = queue.name
+        return payload, None
+
+    def _build(self, call: Call, form: Format) -> Payload:
+        try:
+            return build(call, for_task(call.task, self._limits), form, self._queue.name)
+        except PayloadTooLargeError:
+            refusals.note(self._queue.connection, self._queue.name, str(call.task))
+            raise
+
+    def _is_checked(self, job: RQJob, payload: Payload) -> bool:
+        limits = for_task(payload.task, self._limits)
+        if limits is not payload.limits and limits != payload.limits:
+            return False
+        try:
+            meta = format_of(job.serializer).dump(job.meta) if job.meta else b""
+        except Refused:
+            return False
+        return len(meta or b"") == payload.meta_bytes
+
+    def _refuse_batch(
+        self, batch: list[tuple[EnqueueData, Payload]], total_bytes: int, limits: Limits
+    ) -> BatchTooLargeError:
+        for _, payload in batch:
+            refusals.note(self._queue.connection, self._queue.name, payload.task)
+        task = batch[-1][1].task
+        error = BatchTooLargeError(task=task, size_bytes=total_bytes, limit_bytes=limits.max_batch_bytes)
+        error.jobs = len(batch)
+        return error
