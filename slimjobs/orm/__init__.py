@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 from slimjobs import registry
 
@@ -28,6 +29,17 @@ def discover(is_django_wanted: bool) -> None:
         if module in sys.modules or is_wanted:
             del _PENDING[module]
             import_module(adapter)
+
+
+def set_up() -> None:
+    """Set Django up for a job if the environment names its settings and nobody has, as in a process that was spawned.
+
+    Raises:
+        Exception: Whatever Django raises where it cannot be set up.
+    """
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django"):
+        discover(True)
+        import_module("slimjobs.orm.django.adapter").set_up()
 
 
 registry.install_discovery(discover)

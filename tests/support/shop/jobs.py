@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 import slimjobs
 from shop.models import Email
 
@@ -29,3 +31,28 @@ def title(email: Email) -> list[Any]:
 
 def primary_keys(models: list[Any]) -> list[Any]:
     return [model.pk for model in models]
+
+
+# The same function in every form: each tells which row it was given.
+
+
+def describe(email: Email) -> list[Any]:
+    return email.describe()
+
+
+async def describe_later(email: Email) -> list[Any]:
+    return await sync_to_async(email.describe)()
+
+
+@slimjobs.job("shop")
+def describe_decorated(email: Email) -> list[Any]:
+    return email.describe()
+
+
+@slimjobs.job("shop")
+async def describe_decorated_later(email: Email) -> list[Any]:
+    return await sync_to_async(email.describe)()
+
+
+def give_back(value: Any) -> Any:
+    return value
