@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 class Scope:
-    """The time of one call: its models are loaded, it runs, and what was opened for it is closed."""
+    """The time of one call: its models are loaded, it runs, and what was opened for it is closed.
 
-    def __init__(self, stack: ExitStack) -> None:
+    Attributes:
+        task: The import path of what is called, where it is known.
+    """
+
+    def __init__(self, stack: ExitStack, task: str | None = None) -> None:
+        self.task = task
         self._stack = stack
         self._opened: dict[Hashable, Any] = {}
 
@@ -37,10 +42,10 @@ class Scope:
 
 
 @contextmanager
-def scope() -> Iterator[Scope]:
+def scope(task: str | None = None) -> Iterator[Scope]:
     """Be the scope of a call; one inside another, as of a job that runs a synchronous one, is its own."""
     with ExitStack() as stack:
-        opened = Scope(stack)
+        opened = Scope(stack, task)
         token = _current.set(opened)
         try:
             yield opened
