@@ -170,7 +170,7 @@ class Job(RQJob):
         if self.instance is None:
             _ = self.func  # its module is imported first: it registers what the payload needs
         try:
-            with scope():
+            with scope(self.task):
                 loaded = load_call(self, self.task, *refs)
                 if loaded is None:
                     return None

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from slimjobs.locators import Locator
     from slimjobs.refs import Ref
 
+    _FetchOf = Callable[[Ref, Locator], Any]
+    # A class, an alias, and the identity of a way to fetch.
+    _Group = tuple[Locator, str | None, int]
 
-def load_refs(
-    wanted: Collection[Ref], fetch_of: Callable[[Ref, Locator], Any] | None = None, *, again: bool = False
-) -> dict[Ref, Any]:
+
+def load_refs(wanted: Collection[Ref], fetch_of: _FetchOf | None = None, *, again: bool = False) -> dict[Ref, Any]:
     """Return the instances that exist, by ref; one call of a class's locator for a database and a way to fetch.
 
     Args:
@@ -28,27 +30,7 @@ def load_refs(
         ConfigurationError: No class is registered under the name of a ref.
         RecordUnavailableError: A database could not be reached.
     """
-    # What is the same for all refs of a name and alias is asked for once.
-    named: dict[tuple[str, str | None], list[Ref]] = {}
-    for ref in wanted:
-        named.setdefault((ref.name, ref.db), []).append(ref)
-    # A way to fetch may be compared by a query of its own, as Django's QuerySets are: by identity.
-    groups: dict[tuple[Locator, str | None, int], tuple[Any, list[Ref]]] = {}
-    for (name, alias), refs_of_name in named.items():
-        locator = registry.named(name)
-        if locator is None:
-            raise ConfigurationError(
-                f"no class is registered under the name {name!r} in this process",
-                hint="Import the module that calls slimjobs.register() from the task's module.",
-                refs=[ref for ref in dict.fromkeys(wanted) if ref.name == name],
-            )
-        db = locator.database(alias)
-        if fetch_of is None:
-            groups.setdefault((locator, db, id(None)), (None, []))[1].extend(refs_of_name)
-            continue
-        for ref in refs_of_name:
-            fetch = fetch_of(ref, locator)
-            groups.setdefault((locator, db, id(fetch)), (fetch, []))[1].append(ref)
+    groups = _grouped(wanted, fetch_of)
     found: dict[Ref, Any] = {}
     for (locator, db, _), (fetch, group) in groups.items():
         try:
@@ -65,6 +47,32 @@ def load_refs(
             if row is not None:
                 found[ref] = row
     return found
+
+
+def _grouped(wanted: Collection[Ref], fetch_of: _FetchOf | None) -> dict[_Group, tuple[Any, list[Ref]]]:
+    """Return the refs that one query can ask for, with the way to fetch them."""
+    # What is the same for all refs of a name and alias is asked for once.
+    named: dict[tuple[str, str | None], list[Ref]] = {}
+    for ref in wanted:
+        named.setdefault((ref.name, ref.db), []).append(ref)
+    # A way to fetch may be compared by a query of its own, as Django's QuerySets are: by identity.
+    groups: dict[_Group, tuple[Any, list[Ref]]] = {}
+    for (name, alias), refs_of_name in named.items():
+        locator = registry.named(name)
+        if locator is None:
+            raise ConfigurationError(
+                f"no class is registered under the name {name!r} in this process",
+                hint="Import the module that calls slimjobs.register() from the task's module.",
+                refs=[ref for ref in dict.fromkeys(wanted) if ref.name == name],
+            )
+        db = locator.database(alias)
+        if fetch_of is None:
+            groups.setdefault((locator, db, id(None)), (None, []))[1].extend(refs_of_name)
+            continue
+        for ref in refs_of_name:
+            fetch = fetch_of(ref, locator)
+            groups.setdefault((locator, db, id(fetch)), (fetch, []))[1].append(ref)
+    return groups
 
 
 def load_one(ref: Ref) -> Any:

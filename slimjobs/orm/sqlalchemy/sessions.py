@@ -159,7 +159,7 @@ def alias_of(state: InstanceState[Any]) -> str | None:
 
 def _label(db: str) -> Callable[[Session, object], None]:
     def label(_: Session, instance: Any) -> None:
-        instance._sa_instance_state.info[_KEY] = db  # noqa: SLF001  # what inspect() returns, without the look-up
+        instance._sa_instance_state.info[_KEY] = db  # what inspect() returns, without the look-up
 
     return label
 

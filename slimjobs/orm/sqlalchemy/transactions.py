@@ -114,7 +114,7 @@ def _was_flushed(session: Session, state: InstanceState[Any]) -> bool:
     # SQLAlchemy's own record, since it goes back to before this module was imported, and follows savepoints.
     transaction = _innermost(session)
     while transaction is not None:
-        if state in transaction._new or state in transaction._dirty:  # noqa: SLF001
+        if state in transaction._new or state in transaction._dirty:
             return True
         transaction = transaction.parent
     return False

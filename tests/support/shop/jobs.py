@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
 import slimjobs
 from shop.models import Email
 
@@ -41,7 +39,7 @@ def describe(email: Email) -> list[Any]:
 
 
 async def describe_later(email: Email) -> list[Any]:
-    return await sync_to_async(email.describe)()
+    return email.describe()
 
 
 @slimjobs.job("shop")
@@ -51,7 +49,7 @@ def describe_decorated(email: Email) -> list[Any]:
 
 @slimjobs.job("shop")
 async def describe_decorated_later(email: Email) -> list[Any]:
-    return await sync_to_async(email.describe)()
+    return email.describe()
 
 
 def give_back(value: Any) -> Any:
