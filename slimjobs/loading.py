@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from slimjobs.locators import Locator
     from slimjobs.refs import Ref
 
-    _FetchOf = Callable[[Ref, Locator], Any]
-    # A class, an alias, and the identity of a way to fetch.
-    _Group = tuple[Locator, str | None, int]
 
-
-def load_refs(wanted: Collection[Ref], fetch_of: _FetchOf | None = None, *, again: bool = False) -> dict[Ref, Any]:
+def load_refs(
+    wanted: Collection[Ref], fetch_of: Callable[[Ref, Locator], Any] | None = None, *, again: bool = False
+) -> dict[Ref, Any]:
     """Return the instances that exist, by ref; one call of a class's locator for a database and a way to fetch.
 
     Args:
@@ -30,9 +28,8 @@ def load_refs(wanted: Collection[Ref], fetch_of: _FetchOf | None = None, *, agai
         ConfigurationError: No class is registered under the name of a ref.
         RecordUnavailableError: A database could not be reached.
     """
-    groups = _grouped(wanted, fetch_of)
     found: dict[Ref, Any] = {}
-    for (locator, db, _), (fetch, group) in groups.items():
+    for locator, db, fetch, group in _grouped(wanted, fetch_of):
         try:
             if again:
                 locator.renew(db)
@@ -49,14 +46,16 @@ def load_refs(wanted: Collection[Ref], fetch_of: _FetchOf | None = None, *, agai
     return found
 
 
-def _grouped(wanted: Collection[Ref], fetch_of: _FetchOf | None) -> dict[_Group, tuple[Any, list[Ref]]]:
-    """Return the refs that one query can ask for, with the way to fetch them."""
+def _grouped(
+    wanted: Collection[Ref], fetch_of: Callable[[Ref, Locator], Any] | None
+) -> list[tuple[Locator, str | None, Any, list[Ref]]]:
+    """Return what is asked for together: the locator, the alias, how it is fetched, and the refs."""
     # What is the same for all refs of a name and alias is asked for once.
     named: dict[tuple[str, str | None], list[Ref]] = {}
     for ref in wanted:
         named.setdefault((ref.name, ref.db), []).append(ref)
     # A way to fetch may be compared by a query of its own, as Django's QuerySets are: by identity.
-    groups: dict[_Group, tuple[Any, list[Ref]]] = {}
+    groups: dict[tuple[Locator, str | None, int], tuple[Any, list[Ref]]] = {}
     for (name, alias), refs_of_name in named.items():
         locator = registry.named(name)
         if locator is None:
@@ -72,7 +71,7 @@ def _grouped(wanted: Collection[Ref], fetch_of: _FetchOf | None) -> dict[_Group,
         for ref in refs_of_name:
             fetch = fetch_of(ref, locator)
             groups.setdefault((locator, db, id(fetch)), (fetch, []))[1].append(ref)
-    return groups
+    return [(locator, db, fetch, group) for (locator, db, _), (fetch, group) in groups.items()]
 
 
 def load_one(ref: Ref) -> Any:
