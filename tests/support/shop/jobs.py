@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rq import get_current_job
+
 import slimjobs
 
 if TYPE_CHECKING:
@@ -45,6 +47,14 @@ def describe_decorated(email: Email) -> list[Any]:
 
 @slimjobs.job("shop")
 async def describe_decorated_later(email: Email) -> list[Any]:
+    return email.describe()
+
+
+def describe_once(email: Email) -> list[Any]:
+    """Tell which row it was given, and count how often a job has run."""
+    job = get_current_job()
+    assert job is not None
+    job.connection.hincrby("runs", job.id, 1)
     return email.describe()
 
 
