@@ -25,9 +25,21 @@ def discover(is_django_wanted: bool) -> None:
     """
     for module, adapter in [*_PENDING.items()]:
         is_wanted = is_django_wanted and module.startswith("django") and os.environ.get("DJANGO_SETTINGS_MODULE")
-        if module in sys.modules or is_wanted:
+        if _is_loaded(module) or is_wanted:
             del _PENDING[module]
             import_module(adapter)
 
 
+def _is_loaded(module: str) -> bool:
+    """Return whether a module is imported to its end; an adapter could not import it before that."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
+
+
+def _discover_before_fork() -> None:
+    """Import what keeps a forked worker from using its parent's connections, which may be open already."""
+    discover(False)
+
+
 registry.install_discovery(discover)
+os.register_at_fork(before=_discover_before_fork)
