@@ -20,6 +20,7 @@ from slimjobs.demo.redis_server import find_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # Tests that measure time would fail where others use the machine.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -90,6 +91,21 @@ def shop(shop_databases: Any) -> Iterator[Any]:
     shop_databases.empty()
     yield importlib.import_module("shop.models")
     shop_databases.close()
+
+
+@pytest.fixture
+def reading_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module of the same name, with SQLite files of this test alone."""
+    monkeypatch.setenv("READING_ROOM_URL", f"sqlite:///{tmp_path / 'books.sqlite'}")
+    monkeypatch.setenv("READING_ROOM_FILE", str(tmp_path / "cards.sqlite"))
+    room = importlib.import_module("reading_room")
+    engine = room.bind()
+    room.Base.metadata.create_all(engine)
+    room.cards.create_tables([room.Card])
+    room.cards.close()
+    yield room
+    engine.dispose()
+    room.cards.close()
 
 
 @pytest.fixture(autouse=True)

@@ -28,12 +28,12 @@ WORKERS: dict[str, Callable[[Queue], None]] = {
 each_worker = pytest.mark.parametrize("worker", WORKERS)
 
 FUNCTIONS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
-    "undecorated": lambda jobs, email: (jobs.describe, email),
-    "undecorated, async": lambda jobs, email: (jobs.describe_later, email),
-    "decorated": lambda jobs, email: (jobs.describe_decorated, email),
-    "decorated, async": lambda jobs, email: (jobs.describe_decorated_later, email),
-    "a bound method": lambda _, email: (email.describe,),
-    "by import path": lambda _, email: ("shop.jobs.describe", email),
+    "undecorated": lambda jobs, model: (jobs.describe, model),
+    "undecorated, async": lambda jobs, model: (jobs.describe_later, model),
+    "decorated": lambda jobs, model: (jobs.describe_decorated, model),
+    "decorated, async": lambda jobs, model: (jobs.describe_decorated_later, model),
+    "a bound method": lambda _, model: (model.describe,),
+    "by import path": lambda jobs, model: (f"{jobs.__name__}.describe", model),
 }
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
@@ -63,6 +63,46 @@ def test_django_models(worker: str, function: Any, redis: Redis, shop: Any, jobs
     result = run(worker, redis, *function(jobs, email))
 
     assert result == ["news", "archive", email.pk]
+
+
+@each_function
+@each_worker
+def test_sqlalchemy_models(worker: str, function: Any, redis: Redis, reading_room: Any) -> None:
+    with reading_room.Session.begin() as session:
+        session.add(reading_room.Book(id=7, title="Emma"))
+    with reading_room.Session() as session:
+        book = session.get(reading_room.Book, 7)
+        result = run(worker, redis, *function(reading_room, book))
+
+    assert result == ["Book", 7, "Emma"]
+
+
+@each_function
+@each_worker
+def test_peewee_models(worker: str, function: Any, redis: Redis, reading_room: Any) -> None:
+    card = reading_room.Card.create(title="Emma")
+    reading_room.cards.close()
+
+    assert run(worker, redis, *function(reading_room, card)) == ["Card", card.id, "Emma"]
+
+
+@each_worker
+def test_a_task_commits_in_the_session_of_its_models(worker: str, redis: Redis, reading_room: Any) -> None:
+    with reading_room.Session.begin() as session:
+        session.add(reading_room.Book(id=7, title="Emma"))
+    with reading_room.Session() as session:
+        run(worker, redis, reading_room.rename, session.get(reading_room.Book, 7), "Persuasion")
+        assert session.get(reading_room.Book, 7, populate_existing=True).title == "Persuasion"
+
+
+@each_worker
+def test_what_a_sqlalchemy_job_returns_comes_back_as_refs(worker: str, redis: Redis, reading_room: Any) -> None:
+    with reading_room.Session.begin() as session:
+        session.add(reading_room.Book(id=7, title="Emma"))
+    with reading_room.Session() as session:
+        result = run(worker, redis, reading_room.give_back, [session.get(reading_room.Book, 7)])
+
+    assert result == [slimjobs.Ref("reading_room.Book", 7)]
 
 
 @each_worker
