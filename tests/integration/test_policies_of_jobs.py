@@ -1,0 +1,115 @@
+"""What a job was told about missing rows stays with it, through retries, requeues and schedules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import queue_samples
+import rq
+from queue_samples import Letter, count, enqueue_due_jobs, failure, make_all_due, run_worker
+from rq import Retry
+
+import slimjobs
+from slimjobs import Job, Queue, SimpleWorker, Worker
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+@pytest.fixture(autouse=True)
+def rows(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    Letter(1, "dear").save()
+
+
+@pytest.fixture
+def queue(redis: Redis) -> Queue:
+    return Queue("letters", connection=redis)
+
+
+def remove_row(redis: Redis) -> None:
+    redis.hdel("letters", "1")
+
+
+@pytest.mark.parametrize("worker", [Worker, SimpleWorker])
+def test_a_retry_keeps_it(queue: Queue, worker: Any) -> None:
+    redis = queue.connection
+    job = queue.enqueue(
+        queue_samples.read_at_second_try, Letter(1, ""), on_missing="discard", retry=Retry(max=2, interval=3600)
+    )
+    run_worker(worker, "letters", redis)
+    assert job.get_status(refresh=True) == "scheduled"
+
+    remove_row(redis)
+    make_all_due(queue)
+    enqueue_due_jobs("letters", redis)
+    run_worker(worker, "letters", redis)
+
+    assert job.get_status(refresh=True) == "finished"
+    assert job.return_value(refresh=True) is None
+    assert count(redis, "queue_samples.read_at_second_try", "letters").missing == 1
+
+
+@pytest.mark.parametrize("requeue", ["job", "registry", "module"])
+def test_a_requeue_keeps_it(queue: Queue, requeue: str) -> None:
+    redis = queue.connection
+    job = queue.enqueue_call(queue_samples.read_at_second_try, (Letter(1, ""),), on_missing="discard")
+    run_worker(Worker, "letters", redis)
+    assert job.get_status(refresh=True) == "failed"
+
+    remove_row(redis)
+    if requeue == "job":
+        Job.fetch(job.id, connection=redis).requeue()
+    elif requeue == "registry":
+        queue.failed_job_registry.requeue(job.id)
+    else:
+        rq.job.requeue_job(job.id, redis, serializer=slimjobs.Serializer)
+    run_worker(Worker, "letters", redis)
+
+    assert job.get_status(refresh=True) == "finished"
+
+
+def test_a_job_goes_over_its_task(queue: Queue) -> None:
+    redis = queue.connection
+    gone = Letter(9, "")
+    jobs = {
+        "fail": queue_samples.read_or_discard.options(on_missing="fail").enqueue(gone),
+        "none": queue.enqueue(queue_samples.read_or_fail, gone, on_missing="none"),
+        "discard": queue.enqueue_many([Queue.prepare_data(queue_samples.read_or_none, (gone,), on_missing="discard")])[
+            0
+        ],
+    }
+    run_worker(Worker, "letters", redis)
+
+    assert "RecordNotFoundError" in failure(jobs["fail"])
+    assert "NoneType" in failure(jobs["none"])  # the function ran, with None
+    assert jobs["discard"].get_status(refresh=True) == "finished"
+    assert jobs["discard"].return_value(refresh=True) is None
+
+
+@pytest.mark.parametrize("serializer", [None, "json"])
+def test_a_job_of_a_stock_queue_keeps_it_too(redis: Redis, serializer: Any) -> None:
+    queue = rq.Queue("letters", connection=redis, serializer=serializer)
+    task = slimjobs.job(queue)(queue_samples.read_or_fail.__wrapped__)  # type: ignore[attr-defined]
+    job = task.options(on_missing="discard", wait_for_row=0.1).enqueue(Letter(9, ""))
+    assert job.meta == {"slimjobs": {"on_missing": "discard", "wait_for_row": 0.1}}
+
+    run_worker(rq.Worker, "letters", redis, serializer=serializer)
+
+    assert job.get_status(refresh=True) == "finished"
+
+
+def test_a_job_waits_for_its_row(queue: Queue) -> None:
+    job = queue.enqueue(queue_samples.read, Letter(5, ""), wait_for_row=30)
+    with queue_samples.python(queue_samples.FRESH_WORKER.format(queue="letters"), redis_url_of(queue)) as worker:
+        assert queue.connection.blpop(["loads"], timeout=30) == (b"loads", b"5")
+        Letter(5, "late").save()
+        assert worker.wait(30) == 0
+
+    assert job.return_value(refresh=True) == "late"
+
+
+def redis_url_of(queue: Queue) -> str:
+    options = queue.connection.connection_pool.connection_kwargs
+    return f"redis://{options['host']}:{options['port']}/{options['db']}"
