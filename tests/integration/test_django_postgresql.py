@@ -27,6 +27,7 @@ from django.test.utils import CaptureQueriesContext
 from shop.models import Delivery, Email, Newsletter
 from slimjobs import RecordUnavailableError, Ref, Serializer
 from slimjobs.hydration import hydrate
+from slimjobs.policies import Policy
 
 def trip(value):
     return hydrate(Serializer.loads(Serializer.dumps(value))).values[0]
@@ -118,6 +119,9 @@ for models, expected in ((rows, 5), (emails, 1)):
     with CaptureQueriesContext(connection) as asked:
         assert trip(models) == models
     assert len(asked) == expected, len(asked)
+with CaptureQueriesContext(connection) as asked:
+    assert hydrate([Ref("shop.Email", -number) for number in range(65_536)], policy=Policy("none")).missing
+assert len(asked) == 2, len(asked)
 for queryset in (
     Delivery.objects.order_by("-number")[5:9],
     Email.everything.filter(pk__lt=3).union(Email.everything.filter(pk__gt=9_990)).order_by("-subject"),

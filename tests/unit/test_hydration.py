@@ -13,6 +13,7 @@ from sample_app import EMAILS, SUBSCRIBERS, Email, Money, Order
 
 import slimjobs
 from slimjobs import ConfigurationError, RecordNotFoundError, RecordUnavailableError, Ref, Serializer
+from slimjobs.codec import Inert
 from slimjobs.hydration import hydrate
 from slimjobs.policies import Policy, policy_for, set_policy
 
@@ -94,6 +95,11 @@ def test_value_types_get_models_inside() -> None:
     assert type(order) is Order
     assert order.email is EMAILS[1]
     assert hydrate(travel(Point(Email(1), {Email(2)}))).values[0] == Point(EMAILS[1], {EMAILS[2]})
+
+
+def test_a_key_may_be_a_member_of_an_enum_that_was_not_loaded() -> None:
+    pending = Ref("sample_app.Email", Inert(True, "sample_app:Priority", "LOW"))
+    assert hydrate([pending, pending]).values[0] == [EMAILS[1]] * 2
 
 
 def test_a_missing_row_fails_the_call_and_is_named() -> None:

@@ -209,8 +209,12 @@ def test_classes_that_are_no_models_of_an_app_are_none(shop: Any) -> None:
 
 def test_a_model_may_be_registered_by_hand(shop: Any) -> None:
     emails = make_emails(shop, 2)
-    slimjobs.register(shop.Email, name="mail", load_many=shop.Email.everything.in_bulk)
-    assert refs_of(emails[0]) == Ref("mail", emails[0].pk)
+
+    def fetch(subjects: list[str]) -> Any:
+        return shop.Email.everything.filter(subject__in=subjects)
+
+    slimjobs.register(shop.Email, name="mail", id="subject", load_many=fetch)
+    assert refs_of(emails[0]) == Ref("mail", "Issue 0")
     assert trip(shop.Email.objects.order_by("-pk")) == emails[::-1]
 
 
@@ -221,6 +225,18 @@ def test_a_default_manager_that_hides_rows_hides_none(shop: Any) -> None:
     [email] = make_emails(shop, 1, is_hidden=True)
     assert not shop.Email.objects.exists()
     assert trip(email) == email
+
+
+def test_the_base_manager_may_be_named(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    [email] = make_emails(shop, 1, is_hidden=True)
+    options = shop.Email._meta
+    monkeypatch.setattr(options, "base_manager_name", "objects")
+    vars(options).pop("base_manager", None)  # Django keeps what it found
+    try:
+        with pytest.raises(RecordNotFoundError):
+            trip(email)
+    finally:
+        del vars(options)["base_manager"]
 
 
 def test_the_alias_is_kept_and_none_is_where_the_model_is_read(shop: Any) -> None:
@@ -309,8 +325,16 @@ def test_order_and_duplicates_are_kept_and_a_row_is_one_object(shop: Any) -> Non
     assert loaded["a"][1] is loaded["b"][0]
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, 6), (100, 6), (10_000, 2 * (11 + 11 + 21))])
-def test_one_query_a_class_and_database_until_its_parameters_run_out(shop: Any, count: int, expected: int) -> None:
+@pytest.mark.parametrize("count", [1, 100, 10_000])
+def test_one_query_a_class_and_database_until_its_parameters_run_out(shop: Any, count: int) -> None:
+    from django.db import connections
+
+    # With Django 5.2 SQLite takes 999 and compares no tuples, with 6.1 it takes what it was compiled for and does.
+    features = connections["default"].features
+    most = features.max_query_params
+    most_tuples = min(most // 2, 2000 if features.supports_tuple_lookups else 500)
+    expected = 2 * (2 * -(-count // most) + -(-count // most_tuples))
+    assert expected == 6 or count == 10_000
     rows: list[Any] = []
     for alias in ALIASES:
         rows += make_subscribers(shop, count, alias)
@@ -404,7 +428,7 @@ def test_a_queryset_is_asked_on_the_refs_alias_and_may_leave_rows_out(shop: Any)
         load({shop.Email: shop.Email.objects.none()}, shown)
 
 
-def test_the_parameters_of_a_queryset_count_too(shop: Any) -> None:
+def test_the_parameters_of_a_queryset_count_too(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import connections
 
     emails = make_emails(shop, 1000)
@@ -415,11 +439,11 @@ def test_the_parameters_of_a_queryset_count_too(shop: Any) -> None:
         counts.append(len(params))
         return execute(sql, params, many, context)
 
+    monkeypatch.setattr(type(connections["default"].features), "max_query_params", 999)
     with connections["default"].execute_wrapper(count):
         [loaded] = load({"first": how}, emails[:500])
     assert loaded == emails[:500]
     assert counts == [500 + 499, 500 + 1]
-    assert connections["default"].features.max_query_params == 999
 
 
 @pytest.mark.parametrize("as_mapping", [True, False])
@@ -536,6 +560,8 @@ def test_errors_of_a_function_are_told_apart_too(shop: Any) -> None:
         lambda shop, rows: shop.Newsletter.objects.filter(emails__pk__gt=1),
         lambda shop, rows: shop.Newsletter.objects.filter(emails__pk__gt=1).distinct(),
         lambda shop, rows: annotated(shop.Newsletter.objects).distinct().order_by("-issue"),
+        lambda shop, rows: annotated(shop.Newsletter.objects).distinct().order_by("pk"),
+        lambda shop, rows: annotated(shop.Newsletter.objects).union(annotated(shop.Newsletter.objects)),
         lambda shop, rows: shop.Delivery.objects.order_by("-number"),
         lambda shop, rows: shop.Subscriber.objects.order_by("address"),
         lambda shop, rows: shop.Draft.objects.order_by("pk"),
@@ -596,12 +622,15 @@ def test_rows_of_other_classes_keep_their_class(shop: Any) -> None:
 
 
 def test_rows_that_are_no_models_are_refused_with_a_hint(shop: Any) -> None:
+    from django.contrib.auth.models import User
+
     [email] = make_emails(shop, 1)
     rows = shop.Email.objects
     for value, message in (
         (rows.values(), r"a QuerySet of values of Email cannot travel\.\nPass list"),
         (rows.values_list("pk", flat=True), "a QuerySet of values of Email"),
         (rows.values_list("pk", named=True), "a QuerySet of values of Email"),
+        (User.objects.dates("date_joined", "day"), "a QuerySet of values of User"),
         (rows.values("subject").distinct(), "a QuerySet of values of Email"),
         (rows, r"a manager of Email cannot travel\.\nPass \.all"),
         (email.newsletter.emails, r"a manager of Email cannot travel"),
@@ -628,6 +657,14 @@ def test_a_queryset_over_the_limit_is_refused_and_not_read_to_its_end(shop: Any,
     assert queue.enqueue("shop.jobs.primary_keys", queryset[:10]).description == (
         "shop.jobs.primary_keys(QuerySet[Email])"
     )
+
+
+def test_a_queryset_that_cannot_be_read_raises_at_the_call(shop: Any) -> None:
+    from django.db import OperationalError
+
+    queryset = shop.Email.everything.extra(where=["no_such_column = 1"])
+    with pytest.raises(OperationalError, match="no such column"):
+        Serializer.dumps([queryset])
 
 
 # Ways into the whole

@@ -208,7 +208,7 @@ def test_a_database_that_cannot_be_reached_is_no_missing_row(option: str, error:
 
     register(Row, name="a.Row", **{option: raising})  # type: ignore[arg-type]
     with pytest.raises(RecordUnavailableError, match="Row could not be asked for") as caught:
-        load_refs([Ref("a.Row", 1), Ref("a.Row", 2)])
+        load_refs([Ref("a.Row", 1), Ref("a.Row", 2), Ref("a.Row", 1)])
     assert caught.value.refs == (Ref("a.Row", 1), Ref("a.Row", 2))
     assert caught.value.__cause__ is error
 
