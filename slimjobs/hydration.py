@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from slimjobs.codec.values import Inert, resolve
 from slimjobs.errors import PayloadDecodeError, RecordNotFoundError, SlimjobsError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _CONTAINERS = (list, tuple, set, frozenset)
+_PLAIN_KEYS = frozenset({int, str, UUID})
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ def hydrate(
     missing = tuple(dict.fromkeys(absent))
     if missing and policy.on_missing == "fail":
         raise RecordNotFoundError(task=task, refs=missing)
-    models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
+    models = found
+    # Hashing refs is much of what loading costs: it is left out in the usual case.
+    if len(found) < len(wanted) or not all(map(is_, wanted, wanted.values())):
+        models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
     with _bounded_depth(task):
         return Hydrated(tuple(_replace(value, models) for value in values), missing)
 
@@ -79,11 +85,15 @@ def _load(wanted: list[Ref], plan: Plan | None, wait_seconds: float) -> tuple[di
         plan.check()
     deadline = time.monotonic() + wait_seconds
     pause = _FIRST_PAUSE_SECONDS
-    while (absent := [ref for ref in wanted if ref not in found]) and time.monotonic() < deadline:
+    while (absent := _absent(wanted, found)) and time.monotonic() < deadline:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         found.update(load_refs(absent, fetch_of, again=True))
     return found, absent
+
+
+def _absent(wanted: list[Ref], found: dict[Ref, Any]) -> list[Ref]:
+    return [ref for ref in wanted if ref not in found] if len(found) < len(wanted) else []
 
 
 @contextmanager
@@ -102,12 +112,10 @@ def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
     """
     cls = type(value)
     if cls is Ref:
-        if value not in wanted:
-            inside: dict[Ref, Ref] = {}
-            is_pending = _collect(value.pk, inside)
-            if inside:
-                raise PayloadDecodeError("a ref has a ref for its primary key")
-            wanted[value] = Ref(value.name, _replace(value.pk, {}), value.db) if is_pending else value
+        if type(value.pk) in _PLAIN_KEYS:
+            wanted.setdefault(value, value)
+        elif value not in wanted:
+            wanted[value] = _resolved(value)
         return True
     if cls is Inert:
         _collect(value.content, wanted)
@@ -123,6 +131,14 @@ def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
         for item in value:
             is_found |= _collect(item, wanted)
     return is_found
+
+
+def _resolved(ref: Ref) -> Ref:
+    inside: dict[Ref, Ref] = {}
+    is_pending = _collect(ref.pk, inside)
+    if inside:
+        raise PayloadDecodeError("a ref has a ref for its primary key")
+    return Ref(ref.name, _replace(ref.pk, {}), ref.db) if is_pending else ref
 
 
 def _replace(value: Any, models: dict[Ref, Any]) -> Any:

@@ -8,19 +8,19 @@ from slimjobs import refs, registry
 from slimjobs.errors import ConfigurationError, RecordNotFoundError, RecordUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from slimjobs.locators import Locator
     from slimjobs.refs import Ref
 
 
 def load_refs(
-    wanted: Iterable[Ref], fetch_of: Callable[[Ref, Locator], Any] | None = None, *, again: bool = False
+    wanted: Collection[Ref], fetch_of: Callable[[Ref, Locator], Any] | None = None, *, again: bool = False
 ) -> dict[Ref, Any]:
     """Return the instances that exist, by ref; one call of a class's locator for a database and a way to fetch.
 
     Args:
-        wanted: The refs.
+        wanted: The refs; one that is there twice is loaded once.
         fetch_of: Returns how a ref's row is to be fetched, or None as the class does by itself.
         again: Whether they were asked for before, and were missing.
 
@@ -28,30 +28,38 @@ def load_refs(
         ConfigurationError: No class is registered under the name of a ref.
         RecordUnavailableError: A database could not be reached.
     """
-    distinct = list(dict.fromkeys(wanted))
+    # What is the same for all refs of a name and alias is asked for once.
+    named: dict[tuple[str, str | None], list[Ref]] = {}
+    for ref in wanted:
+        named.setdefault((ref.name, ref.db), []).append(ref)
     # A way to fetch may be compared by a query of its own, as Django's QuerySets are: by identity.
     groups: dict[tuple[Locator, str | None, int], tuple[Any, list[Ref]]] = {}
-    for ref in distinct:
-        locator = registry.named(ref.name)
+    for (name, alias), refs_of_name in named.items():
+        locator = registry.named(name)
         if locator is None:
             raise ConfigurationError(
-                f"no class is registered under the name {ref.name!r} in this process",
+                f"no class is registered under the name {name!r} in this process",
                 hint="Import the module that calls slimjobs.register() from the task's module.",
-                refs=[each for each in distinct if each.name == ref.name],
+                refs=[ref for ref in dict.fromkeys(wanted) if ref.name == name],
             )
-        fetch = None if fetch_of is None else fetch_of(ref, locator)
-        groups.setdefault((locator, locator.database(ref.db), id(fetch)), (fetch, []))[1].append(ref)
+        db = locator.database(alias)
+        if fetch_of is None:
+            groups.setdefault((locator, db, id(None)), (None, []))[1].extend(refs_of_name)
+            continue
+        for ref in refs_of_name:
+            fetch = fetch_of(ref, locator)
+            groups.setdefault((locator, db, id(fetch)), (fetch, []))[1].append(ref)
     found: dict[Ref, Any] = {}
     for (locator, db, _), (fetch, group) in groups.items():
         try:
             if again:
                 locator.renew(db)
-            rows = locator.load_many(list(dict.fromkeys(ref.pk for ref in group)), db, fetch)
+            rows = locator.load_many(list(dict.fromkeys([ref.pk for ref in group])), db, fetch)
         except Exception as error:
             if not locator.is_unavailable(error):
                 raise
             problem = f"the rows of {locator.cls.__qualname__} could not be asked for ({type(error).__name__})"
-            raise RecordUnavailableError(problem, refs=group) from error
+            raise RecordUnavailableError(problem, refs=list(dict.fromkeys(group))) from error
         for ref in group:
             row = rows.get(ref.pk)
             if row is not None:

@@ -52,6 +52,11 @@ def find(value: Any) -> Locator | None:
     return _by_class.get(type(value)) or _by_class.get(value.__class__) or _adopt(value.__class__)
 
 
+def of_class(cls: type) -> Locator | None:
+    """Return the locator of a class, or None if its instances are no models."""
+    return _by_class.get(cls) or _adopt(cls)
+
+
 def named(name: str) -> Locator | None:
     """Return the locator of a name, importing the module that the name begins with if need be."""
     if name not in _names:

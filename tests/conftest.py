@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fakeredis
 import hypothesis
@@ -64,6 +65,23 @@ def fake_redis() -> Iterator[Redis]:
     connection = fakeredis.FakeRedis(server=fakeredis.FakeServer())
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def shop_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The shop's two databases, for this process and its children; Django is imported for it alone."""
+    databases = importlib.import_module("shop.databases")
+    databases.set_up(tmp_path_factory.mktemp("shop"))
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def shop(shop_databases: Any) -> Iterator[Any]:
+    """The shop's models, without rows."""
+    shop_databases.empty()
+    yield importlib.import_module("shop.models")
+    shop_databases.close()
 
 
 @pytest.fixture(autouse=True)

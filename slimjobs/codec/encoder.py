@@ -231,7 +231,7 @@ class _Packing:
 
 
 def _unsupported(value: Any) -> UnsupportedTypeError:
-    cls = type(value)
+    cls = value.__class__  # a lazy object's own class says nothing
     name = f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__qualname__
     if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, type)):
         hint = "Pass its import path as text, and import it in the task."

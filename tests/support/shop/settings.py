@@ -1,0 +1,43 @@
+"""Settings of the shop: two databases, SQLite files in SHOP_DIRECTORY or on the server of SHOP_DATABASE_URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+ALIASES = ("default", "archive")
+
+
+def _database(alias: str) -> dict[str, Any]:
+    """Return the settings of one database; each has the name shop_<alias>."""
+    url = os.environ.get("SHOP_DATABASE_URL")
+    if url is None:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(Path(os.environ["SHOP_DIRECTORY"]) / f"shop_{alias}.sqlite3"),
+            "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
+        }
+    parts = urlsplit(url)
+    # A socket's directory cannot be the host of a URL, and is an option: postgresql://user@/?host=/tmp/socket
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": f"shop_{alias}",
+        "HOST": options.pop("host", parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "OPTIONS": options,
+    }
+
+
+SECRET_KEY = "of the tests"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "shop"]
+# Tables come from the models: the history of Django's own apps takes seconds.
+MIGRATION_MODULES = {"auth": None, "contenttypes": None}
+DATABASES = {alias: _database(alias) for alias in ALIASES}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+USE_TZ = True
