@@ -51,6 +51,7 @@ ROOMS = [
     ["enqueuer", "decorator"],
     ["scheduler"],
     ["worker"],
+    ["contrib"],
     ["__init__"],
     ["demo"],
     ["cli"],
