@@ -28,6 +28,28 @@ def load_refs(
         ConfigurationError: No class is registered under the name of a ref.
         RecordUnavailableError: A database could not be reached.
     """
+    found: dict[Ref, Any] = {}
+    for locator, db, fetch, group in _grouped(wanted, fetch_of):
+        try:
+            if again:
+                locator.renew(db)
+            rows = locator.load_many(list(dict.fromkeys([ref.pk for ref in group])), db, fetch)
+        except Exception as error:
+            if not locator.is_unavailable(error):
+                raise
+            problem = f"the rows of {locator.cls.__qualname__} could not be asked for ({type(error).__name__})"
+            raise RecordUnavailableError(problem, refs=list(dict.fromkeys(group))) from error
+        for ref in group:
+            row = rows.get(ref.pk)
+            if row is not None:
+                found[ref] = row
+    return found
+
+
+def _grouped(
+    wanted: Collection[Ref], fetch_of: Callable[[Ref, Locator], Any] | None
+) -> list[tuple[Locator, str | None, Any, list[Ref]]]:
+    """Return what is asked for together: the locator, the alias, how it is fetched, and the refs."""
     # What is the same for all refs of a name and alias is asked for once.
     named: dict[tuple[str, str | None], list[Ref]] = {}
     for ref in wanted:
@@ -49,22 +71,7 @@ def load_refs(
         for ref in refs_of_name:
             fetch = fetch_of(ref, locator)
             groups.setdefault((locator, db, id(fetch)), (fetch, []))[1].append(ref)
-    found: dict[Ref, Any] = {}
-    for (locator, db, _), (fetch, group) in groups.items():
-        try:
-            if again:
-                locator.renew(db)
-            rows = locator.load_many(list(dict.fromkeys([ref.pk for ref in group])), db, fetch)
-        except Exception as error:
-            if not locator.is_unavailable(error):
-                raise
-            problem = f"the rows of {locator.cls.__qualname__} could not be asked for ({type(error).__name__})"
-            raise RecordUnavailableError(problem, refs=list(dict.fromkeys(group))) from error
-        for ref in group:
-            row = rows.get(ref.pk)
-            if row is not None:
-                found[ref] = row
-    return found
+    return [(locator, db, fetch, group) for (locator, db, _), (fetch, group) in groups.items()]
 
 
 def load_one(ref: Ref) -> Any:

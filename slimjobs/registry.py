@@ -61,8 +61,10 @@ def named(name: str) -> Locator | None:
     """Return the locator of a name, importing the module that the name begins with if need be."""
     if name not in _names:
         import_home(name, _names)
-    if name not in _names:
-        _discover(True)
+        if name not in _names:
+            _discover(True)
+            if name not in _names:
+                return None
     return _by_name.get(name) or _adopted_by_name.get(name)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slimjobs
-from shop.models import Email
+
+if TYPE_CHECKING:
+    from shop.models import Email
 
 
 @slimjobs.job("shop")
@@ -19,12 +21,6 @@ def subject(email: Email) -> str:
 
 async def subject_later(email: Email) -> str:
     return str(email.subject)
-
-
-@slimjobs.job("shop", load={"email": Email.everything.select_related("newsletter").defer("html")})
-def title(email: Email) -> list[Any]:
-    """Return the newsletter's title, and which fields came later."""
-    return [email.newsletter.title, sorted(email.get_deferred_fields())]
 
 
 def primary_keys(models: list[Any]) -> list[Any]:
