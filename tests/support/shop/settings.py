@@ -1,4 +1,8 @@
-"""Settings of the shop: two databases, SQLite files in SHOP_DIRECTORY or on the server of SHOP_DATABASE_URL."""
+"""Settings of the shop: two databases and django-rq.
+
+The databases are SQLite files in SHOP_DIRECTORY, or on the server of SHOP_DATABASE_URL; the queues are in
+the Redis of SHOP_REDIS_URL.
+"""
 
 from __future__ import annotations
 
@@ -71,14 +75,15 @@ DATABASES = {alias: _database(alias) for alias in ALIASES}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
+RQ_EXCEPTION_HANDLERS = ["shop.mail.note_failure"]
 
 _REDIS_URL = os.environ.get("SHOP_REDIS_URL", "redis://localhost:6379/0")
 RQ_QUEUES = {
+    "default": {"URL": _REDIS_URL},
     "shop": {"URL": _REDIS_URL, "DEFAULT_TIMEOUT": 60, "DEFAULT_RESULT_TTL": 700},
-    "letters": {"URL": _REDIS_URL},
 }
 RQ = {
     "QUEUE_CLASS": "slimjobs.contrib.django_rq.Queue",
     "JOB_CLASS": "slimjobs.contrib.django_rq.Job",
-    "WORKER_CLASS": os.environ.get("SHOP_WORKER_CLASS", "slimjobs.contrib.django_rq.Worker"),
+    "WORKER_CLASS": "slimjobs.contrib.django_rq.Worker",
 }
