@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_rq.queues import get_result_ttl
+from rq.job import JobStatus
 
 from slimjobs import queue as slim
 from slimjobs.commit import commit_for
@@ -72,6 +73,12 @@ class Queue(slim.Queue):
         if options.get("result_ttl") is None:
             options["result_ttl"] = _default_result_ttl(self.name)
         return super().create_job(func, args, kwargs, **options)
+
+    def _enqueue_job(self, job: RQJob, *args: Any, **kwargs: Any) -> RQJob:
+        # The admin's pages fetch jobs of RQ's own class, which the registries of ours take for an id.
+        if job.get_status(refresh=False) == JobStatus.DEFERRED and not isinstance(job, self.job_class):
+            job = self.job_class.fetch(job.id, self.connection, self.serializer)
+        return super()._enqueue_job(job, *args, **kwargs)
 
     def may_wait(self, payloads: Sequence[Payload]) -> bool:
         """Return whether new jobs may have something to wait for."""
