@@ -136,6 +136,12 @@ def commit_for(task: str | None, own: Commit | None, queues: Commit | None = Non
     return own or _commits.get(task or "") or queues
 
 
+def _is_waiting(job_id: str) -> bool:
+    waiting = _waiting.get(job_id)
+    # An ORM may hold what it will never call for a while after a rollback.
+    return waiting is not None and all(transaction.is_open() for transaction in waiting.transactions)
+
+
 def _refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
     """Raise what RQ would raise when the job is written, now: it will be written when a transaction commits.
 
@@ -152,7 +158,7 @@ def _refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
         raise ValueError("unique=True is not supported with job dependencies")
     if unique and has_rate_limit:
         raise ValueError("unique=True is not supported with rate-limited jobs")
-    if unique and (job.id in _waiting or RQJob.exists(job.id, queue.connection)):
+    if unique and (_is_waiting(job.id) or RQJob.exists(job.id, queue.connection)):
         raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
 
 

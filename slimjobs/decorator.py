@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rq.job import get_current_job
@@ -15,10 +17,10 @@ from slimjobs.execution import load_call
 from slimjobs.job import Job
 from slimjobs.options import checked_commit
 from slimjobs.queue import Queue
-from slimjobs.scopes import scope
+from slimjobs.scopes import Scope, scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from redis import Redis
     from rq.job import Job as RQJob
@@ -113,23 +115,37 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def coroutine_wrapper(*args: Any, **kwargs: Any) -> Any:
+        def coroutine_wrapper(*args: Any, **kwargs: Any) -> Any:
             job = foreign_job()
             if job is None:
-                return await function(*args, **kwargs)
-            with scope():
+                return function(*args, **kwargs)
+            # Loaded here, where no loop runs yet: Django loads nothing inside one.
+            with scope(name) as opened:
                 loaded = load(job, args, kwargs)
-                return None if loaded is None else await function(*loaded[0], **loaded[1])
+                return None if loaded is None else _call_in(opened.kept(), function(*loaded[0], **loaded[1]))
 
-        return coroutine_wrapper
+        return _marked(coroutine_wrapper)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         job = foreign_job()
         if job is None:
             return function(*args, **kwargs)
-        with scope():
+        with scope(name):
             loaded = load(job, args, kwargs)
             return None if loaded is None else function(*loaded[0], **loaded[1])
 
     return wrapper
+
+
+async def _call_in(opened: Scope, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with opened.entered():
+        return await coroutine
+
+
+def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that returns a coroutine as one that `iscoroutinefunction` knows."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    return function

@@ -10,7 +10,7 @@ from rq.job import Job as RQJob
 from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
-from slimjobs import entries, tagging
+from slimjobs import entries, orm, tagging
 from slimjobs.calls import call_of, task_of
 from slimjobs.compression import compress, inflate
 from slimjobs.execution import load_call
@@ -166,10 +166,11 @@ class Job(RQJob):
         refs = self.instance, self.args, self.kwargs
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
             refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
+        orm.set_up()
         if self.instance is None:
             _ = self.func  # its module is imported first: it registers what the payload needs
         try:
-            with scope():
+            with scope(self.task):
                 loaded = load_call(self, self.task, *refs)
                 if loaded is None:
                     return None

@@ -39,9 +39,6 @@ class Ref:
     def __repr__(self) -> str:
         return f"<Ref {self.label}>"
 
-    def __str__(self) -> str:
-        return f"<{self.label}>"  # dashboards show arguments with it; the same as in descriptions
-
     @property
     def label(self) -> str:
         """The class and the pk, short: "Email 1"."""

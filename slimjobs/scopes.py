@@ -14,11 +14,16 @@ T = TypeVar("T")
 
 
 class Scope:
-    """The time of one call: its models are loaded, it runs, and what was opened for it is closed."""
+    """The time of one call: its models are loaded, it runs, and what was opened for it is closed.
 
-    def __init__(self, stack: ExitStack) -> None:
+    Attributes:
+        task: The import path of what is called, where it is known.
+    """
+
+    def __init__(self, stack: ExitStack, task: str | None = None, opened: dict[Hashable, Any] | None = None) -> None:
+        self.task = task
         self._stack = stack
-        self._opened: dict[Hashable, Any] = {}
+        self._opened = {} if opened is None else opened
 
     def shared(self, key: Hashable, opens: Callable[[], AbstractContextManager[T]]) -> T:
         """Return what is open under a key, opened at the first time and closed after the call.
@@ -35,17 +40,24 @@ class Scope:
         """Return what is open under a key, or None."""
         return self._opened.get(key)
 
+    @contextmanager
+    def entered(self) -> Iterator[Scope]:
+        """Be the scope of what runs inside, and close what was opened at the end."""
+        with self._stack:
+            token = _current.set(self)
+            try:
+                yield self
+            finally:
+                _current.reset(token)
 
-@contextmanager
-def scope() -> Iterator[Scope]:
+    def kept(self) -> Scope:
+        """Return this scope, to be entered again: what is open stays open when this one is left."""
+        return Scope(self._stack.pop_all(), self.task, self._opened)
+
+
+def scope(task: str | None = None) -> AbstractContextManager[Scope]:
     """Be the scope of a call; one inside another, as of a job that runs a synchronous one, is its own."""
-    with ExitStack() as stack:
-        opened = Scope(stack)
-        token = _current.set(opened)
-        try:
-            yield opened
-        finally:
-            _current.reset(token)
+    return Scope(ExitStack(), task).entered()
 
 
 def current() -> Scope | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fakeredis
 import hypothesis
 import pytest
+from postgres_server import PostgresServer, run_postgres_server
 from pytest_redis import factories
 from redis import Redis
 
@@ -65,6 +66,13 @@ def fake_redis() -> Iterator[Redis]:
     connection = fakeredis.FakeRedis(server=fakeredis.FakeServer())
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL for the tests alone; SLIMJOBS_TEST_POSTGRES_URL names another server."""
+    with run_postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

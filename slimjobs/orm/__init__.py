@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
+from threading import RLock
 
 from slimjobs import registry
 
@@ -25,9 +27,36 @@ def discover(is_django_wanted: bool) -> None:
     """
     for module, adapter in [*_PENDING.items()]:
         is_wanted = is_django_wanted and module.startswith("django") and os.environ.get("DJANGO_SETTINGS_MODULE")
-        if module in sys.modules or is_wanted:
-            del _PENDING[module]
-            import_module(adapter)
+        if _is_loaded(module) or is_wanted:
+            # Other threads that meet a model wait until its adapter is there.
+            with _lock:
+                if module in _PENDING:
+                    import_module(adapter)
+                    del _PENDING[module]
 
 
+def set_up() -> None:
+    """Set Django up for a job if the environment names its settings and nobody has, as in a process that was spawned.
+
+    Raises:
+        Exception: Whatever Django raises where it cannot be set up.
+    """
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django"):
+        discover(True)
+        import_module("slimjobs.orm.django.adapter").set_up()
+
+
+def _is_loaded(module: str) -> bool:
+    """Return whether a module is imported to its end; an adapter could not import it before that."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
+
+
+def _discover_before_fork() -> None:
+    """Import what keeps a forked worker from using its parent's connections, which may be open already."""
+    discover(False)
+
+
+_lock = RLock()
 registry.install_discovery(discover)
+os.register_at_fork(before=_discover_before_fork)

@@ -219,7 +219,8 @@ def test_lists_and_details_show_refs(pages: Pages, states: dict[str, Job], email
         assert states[state].id in shown, state
         assert "shop.mail." in shown
         detail = pages(f"{{q}}/{states[state].id}/")
-        assert f"&lt;Email {email.pk}&gt;" in detail, state
+        assert f"&lt;Ref Email {email.pk}&gt;" in detail, state
+        assert f"(<Email {email.pk}>)" in str(states[state].description)
         assert "the text of the mail" not in detail
         assert "Unpickling Error" not in detail
     assert "shop" in pages("")

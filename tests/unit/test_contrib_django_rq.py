@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from redis import Redis
 
 PACKAGE = "slimjobs.contrib.django_rq"
-OURS = {"QUEUE_CLASS": f"{PACKAGE}.Queue", "JOB_CLASS": f"{PACKAGE}.Job", "WORKER_CLASS": f"{PACKAGE}.Worker"}
-DJANGO_RQ = {"QUEUE_CLASS": "django_rq.queues.DjangoRQ", "JOB_CLASS": "rq.job.Job", "WORKER_CLASS": "rq.worker.Worker"}
+OURS: dict[str, Any] = {
+    "QUEUE_CLASS": f"{PACKAGE}.Queue",
+    "JOB_CLASS": f"{PACKAGE}.Job",
+    "WORKER_CLASS": f"{PACKAGE}.Worker",
+}
+DJANGO_RQ: dict[str, Any] = {
+    "QUEUE_CLASS": "django_rq.queues.DjangoRQ",
+    "JOB_CLASS": "rq.job.Job",
+    "WORKER_CLASS": "rq.worker.Worker",
+}
 
 
 class Bench:
@@ -297,7 +305,8 @@ def test_refusals_come_at_the_call_and_leave_nothing_to_wait(bench: Bench) -> No
     with transaction.atomic(), pytest.raises(slimjobs.PayloadTooLargeError):
         queue.enqueue(sample_app.record, "x" * 100_000)
 
-    assert thread_queue.get_queue() == []
+    waiting: Any = thread_queue
+    assert waiting.get_queue() == []
 
 
 def test_a_retry_by_the_worker_follows_no_mode(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -461,7 +470,7 @@ def test_a_task_works_on_a_stock_queue_of_django_rq(bench: Bench) -> None:
 def run_simple_worker(bench: Bench, *names: str, **options: Any) -> Any:
     from django_rq import get_worker
 
-    worker = get_worker(*names, worker_class=bench.glue.SimpleWorker, **options)
+    worker: Any = get_worker(*names, worker_class=bench.glue.SimpleWorker, **options)
     worker.subscribe = lambda: None
     worker.work(burst=True, logging_level="WARNING")
     return worker
@@ -567,7 +576,8 @@ def test_a_job_is_to_a_worker_what_a_request_is_to_a_page(bench: Bench) -> None:
 def messages(*tags: str, **options: Any) -> list[Any]:
     from django.core.checks import run_checks
 
-    return run_checks(tags=tags or ("rq",), **options)
+    found: list[Any] = run_checks(tags=tags or ("rq",), **options)
+    return found
 
 
 def ids(**options: Any) -> list[str]:
@@ -593,7 +603,7 @@ def test_where_nothing_is_of_slimjobs_there_is_nothing_to_say(bench: Bench) -> N
         assert messages() == []
 
 
-WRONG: dict[str, tuple[Callable[[Any], dict[str, Any] | None], dict[str, str], str, str]] = {
+WRONG: dict[str, tuple[Callable[[Any], dict[str, Any] | None], dict[str, Any], str, str]] = {
     "a queue without its job": (lambda url: None, {"JOB_CLASS": "rq.job.Job"}, "W001", '"JOB_CLASS": "slimjobs'),
     "a job and a worker without their queue": (
         lambda url: None,
@@ -644,7 +654,7 @@ WRONG: dict[str, tuple[Callable[[Any], dict[str, Any] | None], dict[str, str], s
 
 @pytest.mark.parametrize(("queues", "rq", "expected", "hint"), WRONG.values(), ids=WRONG)
 def test_what_does_not_agree_is_reported(
-    bench: Bench, queues: Callable[[Any], dict[str, Any] | None], rq: dict[str, str], expected: str, hint: str
+    bench: Bench, queues: Callable[[Any], dict[str, Any] | None], rq: dict[str, Any], expected: str, hint: str
 ) -> None:
     with bench.settings(queues(bench.url), **rq):
         found = messages()

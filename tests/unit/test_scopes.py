@@ -101,7 +101,7 @@ def test_a_job_inside_a_job_has_a_scope_of_its_own(fake_redis: Any) -> None:
     assert Queue("q", connection=fake_redis, is_async=False).enqueue(work_inside, "q").return_value() is True
 
     opened_and_used = ["outer opened", "outer used", "inner opened", "inner used", "inner closed"]
-    assert SEEN == [*opened_and_used, "outer used", "outer closed"]
+    assert [*opened_and_used, "outer used", "outer closed"] == SEEN
 
 
 def test_a_task_that_calls_another_shares_its_scope(fake_redis: Any) -> None:

@@ -42,7 +42,7 @@ class DjangoAdapter(Adapter):
         """
         if name.count(".") != 1:
             return None
-        _set_up()
+        set_up()
         if not apps.models_ready:  # get_model would raise
             return None
         try:
@@ -60,8 +60,8 @@ class DjangoAdapter(Adapter):
         return self._locators[model]
 
 
-def _set_up() -> None:
-    """Set Django up, since the label of a bound method's model names no module to import."""
+def set_up() -> None:
+    """Set Django up if its settings are known: the label of a bound method's model names no module to import."""
     if apps.ready or not (settings.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
         return
     was_loading = apps.loading

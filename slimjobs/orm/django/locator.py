@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # Where Django names no limit: PostgreSQL's protocol has 16 bits to count parameters.
 _MOST_PARAMETERS = 2**16 - 1
-# A database that compares no tuples gets an OR for each, and SQLite takes expressions 1000 deep.
+# Keys of several columns: PostgreSQL's stack ends before 10,000 of them. A database that compares no
+# tuples gets an OR for each, and SQLite takes expressions 1000 deep.
+_MOST_TUPLES = 2000
 _MOST_ALTERNATIVES = 500
 # SQLite has one error for these and for what is wrong with a query.
 _SQLITE_UNREACHABLE = ("unable to open database", "database is locked", "database table is locked", "disk I/O error")
@@ -137,8 +139,8 @@ class ModelLocator(Locator):
         if fetch is not None and features.max_query_params:
             most -= _count_parameters(queryset, alias)
         most = max(1, most // len(self._converters))
-        if self._is_composite and not features.supports_tuple_lookups:
-            most = min(most, _MOST_ALTERNATIVES)
+        if self._is_composite:
+            most = min(most, _MOST_TUPLES if features.supports_tuple_lookups else _MOST_ALTERNATIVES)
         for start in range(0, len(keys), most):
             yield keys[start : start + most]
 

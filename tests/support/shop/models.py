@@ -44,6 +44,9 @@ class Email(models.Model):
     def send(self, *recipients: str) -> str:
         return f"{self.subject} to {len(recipients)}"
 
+    def describe(self) -> list[Any]:
+        return [self.subject, self._state.db, self.pk]
+
 
 class Draft(Email):
     """A proxy."""

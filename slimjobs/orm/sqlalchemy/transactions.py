@@ -1,0 +1,159 @@
+"""What a session's open transaction has changed, and what waits for its commit."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import TextClause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import InstanceState, ORMExecuteState, SessionTransaction
+
+# Where a session keeps it, in Session.info: it goes with the session, whoever drops that.
+_KEY = "slimjobs.work"
+_WRITING_TEXT = re.compile(
+    r"\s*(insert|update|delete|merge|replace|call|with\b.*\b(insert|update|delete))\b", re.IGNORECASE | re.DOTALL
+)
+
+
+class Work:
+    """One transaction of a session, from its first change to its end; a `Transaction` for `registry`.
+
+    Attributes:
+        has_flushed: Whether instances were flushed in it.
+        has_executed: Whether an INSERT, UPDATE or DELETE was executed in it, which tells of no instance.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.has_flushed = False
+        self.has_executed = False
+        self._session = session
+        self._waiting: list[tuple[SessionTransaction | None, Callable[[], None]]] = []
+        self._committing: SessionTransaction | None = None
+        self._is_committed: bool | None = None  # None: it is not over
+
+    def is_open(self) -> bool:
+        """Return whether the transaction is still going on."""
+        return self._is_committed is None and self._session.get_transaction() is not None
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call this after the outermost transaction has committed; a savepoint that is rolled back drops it."""
+        if self._is_committed is None:
+            self._waiting.append((_innermost(self._session), callback))
+        elif self._is_committed:
+            callback()
+
+    def note_commit(self) -> None:
+        """Remember which transaction has just committed, or which savepoint was released."""
+        # Session.commit() has ended all inner ones before it commits an outer one.
+        self._committing = _innermost(self._session)
+
+    def end(self, transaction: SessionTransaction) -> None:
+        """Settle what waits for a transaction or savepoint that has ended.
+
+        Raises:
+            Exception: What a callback raised, once all were called.
+        """
+        is_committed = transaction is self._committing
+        if transaction.nested:
+            outer = transaction.parent
+            while outer is not None and not outer.nested and outer.parent is not None:
+                outer = outer.parent  # a flush's own
+            self._waiting = [
+                (outer if given is transaction else given, callback)
+                for given, callback in self._waiting
+                if is_committed or given is not transaction
+            ]
+        elif transaction.parent is None:
+            self._session.info.pop(_KEY, None)
+            self._is_committed = is_committed
+            waiting, self._waiting = self._waiting, []
+            if is_committed:
+                # One that raises keeps none of the others from being called.
+                with ExitStack() as stack:
+                    for _, callback in reversed(waiting):
+                        stack.callback(callback)
+
+
+def work_of(session: Session) -> Work | None:
+    """Return the work of a session's transaction, or None where it has none that is known of."""
+    return session.info.get(_KEY)
+
+
+def changing_transaction(state: InstanceState[Any], instance: object) -> Work | None:
+    """Return the open transaction that has changed an instance's row, or None: it only reads, or there is none."""
+    session = state.session
+    if session is None or session.get_transaction() is None:
+        return None
+    work = work_of(session)
+    is_changed = (
+        (work is not None and work.has_executed) or session.is_modified(instance) or _was_flushed(session, state)
+    )
+    return _begin(session) if is_changed else None
+
+
+def has_uncommitted(session: Session) -> bool:
+    """Return whether closing a session would lose changes."""
+    work = work_of(session)
+    return (
+        (work is not None and (work.has_flushed or work.has_executed) and session.in_transaction())
+        or bool(session.new)
+        or bool(session.deleted)
+        or any(session.is_modified(instance) for instance in session.dirty)
+    )
+
+
+def _was_flushed(session: Session, state: InstanceState[Any]) -> bool:
+    """Return whether an instance was flushed, in this transaction or a savepoint of it that still counts."""
+    # SQLAlchemy's own record, since it goes back to before this module was imported, and follows savepoints.
+    transaction = _innermost(session)
+    while transaction is not None:
+        if state in transaction._new or state in transaction._dirty:
+            return True
+        transaction = transaction.parent
+    return False
+
+
+def _innermost(session: Session) -> SessionTransaction | None:
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _begin(session: Session) -> Work:
+    work = work_of(session)
+    if work is None:
+        work = session.info[_KEY] = Work(session)
+    return work
+
+
+# On the class, so that nothing has to be removed from sessions: all of them, of any subclass, from now on.
+@event.listens_for(Session, "after_flush")
+def _note_flush(session: Session, _: Any) -> None:
+    _begin(session).has_flushed = True
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _note_statement(execution: ORMExecuteState) -> None:
+    statement = execution.statement
+    is_write = execution.is_insert or execution.is_update or execution.is_delete
+    if is_write or (isinstance(statement, TextClause) and _WRITING_TEXT.match(statement.text)):
+        _begin(execution.session).has_executed = True
+
+
+@event.listens_for(Session, "after_commit")
+def _note_commit(session: Session) -> None:
+    work = work_of(session)
+    if work is not None:
+        work.note_commit()
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _end(session: Session, transaction: SessionTransaction) -> None:
+    work = work_of(session)
+    if work is not None:
+        work.end(transaction)
