@@ -111,17 +111,32 @@ def test_a_scheduled_job_goes_through_the_pools_scheduler(queue: Any, email: Any
     assert job.return_value() == "news"
 
 
-def test_children_never_get_a_connection_of_the_worker(queue: Any, email: Any, redis_url: str) -> None:
-    from rq import Callback
+def test_children_never_get_a_connection_of_the_worker(queue: Any, email: Any) -> None:
+    from django.db import connections
+    from django_rq import get_worker
     from shop import mail
 
-    # The worker's own process queries where its work horse was killed.
-    killed = queue.enqueue(mail.die, email, on_failure=Callback(mail.query_on_failure))
-    job = queue.enqueue(mail.connected)
-    manage(redis_url, "rqworker", "shop", "--burst")
+    def query(*_: Any) -> None:
+        mail.query_on_failure()
+        queried.append(connections["default"].connection is not None)
 
-    assert killed.get_status() == "failed"
-    assert job.return_value() == []
+    def look_first(*arguments: Any) -> None:
+        queue.connection.rpush("connected", ",".join(mail.connected()) or "none")
+        run_horse(*arguments)
+
+    queried: list[bool] = []
+    queue.enqueue(mail.connected)
+    queue.enqueue(mail.die, email)
+    last = queue.enqueue(mail.connected)
+    assert connections["default"].connection is not None
+    worker: Any = get_worker("shop", worker_class=f"{PACKAGE}.Worker", work_horse_killed_handler=query)
+    worker.subscribe = lambda: None
+    run_horse, worker.main_work_horse = worker.main_work_horse, look_first
+    worker.work(burst=True, logging_level="CRITICAL")
+
+    assert queried == [True]
+    assert queue.connection.lrange("connected", 0, -1) == [b"none"] * 3
+    assert last.return_value() == []
 
 
 # Requests

@@ -39,7 +39,7 @@ def die(email: Email) -> None:
 
 
 def query_on_failure(*_: Any) -> None:
-    """Query where a failure is handled, which is the worker's own process where a work horse was killed."""
+    """Query as the handler of a killed work horse, which runs in the worker's own process."""
     Email.everything.count()
 
 
