@@ -72,7 +72,7 @@ class _DjangoDefaults(RQBaseWorker):
 
 class _ForkingDefaults(_DjangoDefaults):
     def fork_work_horse(self, *args: Any) -> None:
-        # Handlers of killed work horses and failure callbacks of abandoned jobs run in the worker itself: they may query.
+        # Handlers of killed work horses and failure callbacks of abandoned jobs run in the worker, and may query.
         _close_connections()
         super().fork_work_horse(*args)  # type: ignore[misc]  # of the class beside this one
 
