@@ -131,8 +131,8 @@ def set_commit(task: str, commit: Commit) -> None:
     _commits[task] = commit
 
 
-def commit_for(task: str | None, own: Commit | None, queues: Commit) -> Commit:
-    """Return when a job is enqueued: as it says itself, or its task, or its queue."""
+def commit_for(task: str | None, own: Commit | None, queues: Commit | None = None) -> Commit | None:
+    """Return when a job is enqueued: as it says itself, or its task, or its queue; None where none of them says it."""
     return own or _commits.get(task or "") or queues
 
 

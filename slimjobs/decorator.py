@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 
 def job(
-    queue: RQQueue | str,
+    queue: RQQueue | str | Callable[[], RQQueue],
     connection: Redis | Callable[[], Redis] | None = None,
     timeout: int | str | None = None,
     *,
@@ -53,7 +53,7 @@ def job(
     and with any serializer. A plain call stays a plain call.
 
     Args:
-        queue: The queue, or its name.
+        queue: The queue, its name, or a function that returns it, which is asked at each enqueue.
         connection: A Redis, or a function that returns one, which is asked at the first enqueue.
         timeout: How long a job may run, as RQ takes it: seconds, or text such as "5m".
         queue_class: The class of the queue where a name is given.

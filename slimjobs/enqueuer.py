@@ -44,7 +44,10 @@ class Place:
     """Where a task's jobs go: known at the first enqueue, since connections often come late."""
 
     def __init__(
-        self, queue: RQQueue | str, connection: Redis | Callable[[], Redis] | None, queue_class: type[RQQueue]
+        self,
+        queue: RQQueue | str | Callable[[], RQQueue],
+        connection: Redis | Callable[[], Redis] | None,
+        queue_class: type[RQQueue],
     ) -> None:
         self._queue = queue
         self._connection = connection
@@ -53,7 +56,9 @@ class Place:
 
     @property
     def queue(self) -> RQQueue:
-        """The queue; a connection that is a function is asked for it the first time."""
+        """The queue; a connection that is a function is asked for it the first time, a queue that is one each time."""
+        if callable(self._queue):
+            return self._queue()
         with self._lock:
             if isinstance(self._queue, str):
                 # A function that returns a Redis can be called, a Redis cannot.

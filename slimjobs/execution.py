@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import entries
+from slimjobs import entries, orm
 from slimjobs.errors import RecordNotFoundError
 from slimjobs.fetches import fetches_for
 from slimjobs.hydration import hydrate
@@ -14,6 +14,20 @@ from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
+
+
+def import_function(job: RQJob) -> None:
+    """Import the module of a job's function before anything is loaded: it registers what the payload needs.
+
+    Raises:
+        Exception: Whatever the module raises while it is imported.
+    """
+    try:
+        _ = job.func
+    except Exception as error:
+        if not orm.sets_up(error):
+            raise
+        _ = job.func
 
 
 def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any] | None:

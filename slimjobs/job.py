@@ -10,10 +10,10 @@ from rq.job import Job as RQJob
 from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
-from slimjobs import entries, orm, tagging
+from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
 from slimjobs.compression import compress, inflate
-from slimjobs.execution import load_call
+from slimjobs.execution import import_function, load_call
 from slimjobs.limits import for_task, settings
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
@@ -166,9 +166,8 @@ class Job(RQJob):
         refs = self.instance, self.args, self.kwargs
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
             refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
-        orm.set_up()
         if self.instance is None:
-            _ = self.func  # its module is imported first: it registers what the payload needs
+            import_function(self)
         try:
             with scope(self.task):
                 loaded = load_call(self, self.task, *refs)

@@ -148,7 +148,7 @@ class Queue(WritingQueue):
         is_one_command = pipeline is not None or (self._is_async and not any(data.depends_on for data, _ in batch))
         for _, payload in batch:
             payload.is_counted = is_one_command
-        if not any(data.depends_on or payload.transactions for data, payload in batch):
+        if not any(data.depends_on for data, _ in batch) and not self.may_wait([payload for _, payload in batch]):
             return self._write_many([data for data, _ in batch], batch, pipeline, group_id)
         made = [(data, self.create_job(**_job_options(data), group_id=group_id), payload) for data, payload in batch]
         # RQ asks for a job to be made of each: it is handed back.
@@ -159,6 +159,10 @@ class Queue(WritingQueue):
         if self._waits([(job, payload) for _, job, payload in made], write, pipeline):
             return sorted((job for _, job, _ in made), key=lambda job: bool(job._dependency_ids))
         return write()
+
+    def may_wait(self, payloads: Sequence[Payload]) -> bool:
+        """Return whether new jobs may have transactions to wait for; those that have none need not be made before."""
+        return any(payload.transactions for payload in payloads)
 
     def transactions_of(self, jobs: Sequence[tuple[RQJob, Payload | None]]) -> tuple[Transaction, ...]:
         """Return the open transactions that jobs wait for; each comes with its payload, if it is new."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from threading import RLock
 
 from slimjobs import registry
@@ -35,15 +34,20 @@ def discover(is_django_wanted: bool) -> None:
                     del _PENDING[module]
 
 
-def set_up() -> None:
-    """Set Django up for a job if the environment names its settings and nobody has, as in a process that was spawned.
+def sets_up(error: Exception) -> bool:
+    """Set Django up if that is what an import has missed, and the environment names its settings; return whether.
+
+    So it is in a process that was spawned, in which nobody else does it.
 
     Raises:
         Exception: Whatever Django raises where it cannot be set up.
     """
-    if os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django"):
-        discover(True)
-        import_module("slimjobs.orm.django.adapter").set_up()
+    is_missed = type(error).__name__ == "AppRegistryNotReady" and type(error).__module__ == "django.core.exceptions"
+    if not is_missed or not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return False
+    discover(True)
+    import_module("slimjobs.orm.django.adapter").set_up()
+    return True
 
 
 def _is_loaded(module: str) -> bool:

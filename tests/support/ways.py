@@ -94,7 +94,7 @@ def own_pipeline_and_dependency(call: Call) -> None:
 
 
 def synchronous(call: Call) -> None:
-    call.queue = Queue(call.queue.name, connection=call.redis, is_async=False)
+    call.queue = type(call.queue)(call.queue.name, connection=call.redis, is_async=False)
 
 
 def small(number: int = 1) -> Any:

@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 import slimjobs
 from slimjobs import Ledger, Limits, Queue, Ref, SimpleWorker, SpawnWorker, Worker
+from slimjobs.contrib.django_rq import job as django_rq_job
 from slimjobs.ledger import HourRow, LedgerRow
 
 if TYPE_CHECKING:
@@ -88,3 +89,19 @@ slimjobs.configure(max_bytes="1 MiB", mode="track", describe="values", read_pick
 assert_type(Ledger(connection).totals(), list[LedgerRow])
 assert_type(Ledger(connection).hours(), list[HourRow])
 assert_type(Ref("a", 1).name, str)
+
+
+def django_rq_tasks() -> None:
+    assert_type(greet(Email()), str)
+    assert_type(greet.enqueue(Email()), StockJob)
+    assert_type(remind.enqueue_in(timedelta(1), Email(), ["ann"]), StockJob)
+
+
+@django_rq_job
+def greet(email: Email) -> str:
+    return str(email.id)
+
+
+@django_rq_job("mail", timeout=50, max_bytes="8 KiB", on_missing="discard")
+def remind(email: Email, recipients: list[str]) -> None:
+    """Be a task."""

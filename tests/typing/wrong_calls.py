@@ -8,6 +8,7 @@ from redis import Redis
 
 import slimjobs
 from slimjobs import Limits, Queue
+from slimjobs.contrib.django_rq import job as django_rq_job
 
 
 class Email:
@@ -51,3 +52,12 @@ slimjobs.register(Email, load=load_email, aliases=5)  # type: ignore[arg-type]
 slimjobs.register(Email, load=lambda pk: "text")  # type: ignore[arg-type, return-value]
 Limits(mode="refuse")  # type: ignore[arg-type]
 Queue("mail", connection=Redis(), limits="64 KiB")  # type: ignore[arg-type]
+
+
+@django_rq_job
+def greet(email: Email) -> None:
+    """Be a task."""
+
+
+greet.enqueue(1)  # type: ignore[arg-type]
+greet.enqueue(Email(), 1)  # type: ignore[call-arg]

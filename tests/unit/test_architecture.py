@@ -50,6 +50,7 @@ ROOMS = [
     ["enqueuer", "decorator"],
     ["scheduler"],
     ["worker"],
+    ["contrib"],
     ["__init__"],
     ["demo"],
     ["cli"],

@@ -36,6 +36,7 @@ NAMES = [
 # Applications pay for none of them unless they use them.
 NOT_IMPORTED = [
     "django",
+    "slimjobs.contrib",
     "slimjobs.orm.django",
     "sqlalchemy",
     "peewee",

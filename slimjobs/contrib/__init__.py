@@ -1,0 +1,1 @@
+"""Glue to other products, one package each; nothing of slimjobs imports them."""
