@@ -350,7 +350,20 @@ def test_a_connection_that_was_open_stays_open(database: SqliteDatabase) -> None
 
 def test_a_connection_is_opened_where_peewee_is_told_not_to(tmp_path: Path) -> None:
     kiosk.database.initialize(SqliteDatabase(str(tmp_path / "kiosk.sqlite"), autoconnect=False))
-    assert load(Ref("kiosk.Magazine", 1))[0].title == "magazine 1"
+    with scopes.scope():
+        assert hydrate(Ref("kiosk.Magazine", 1)).values[0].title == "magazine 1"
+        kiosk.database.close()
+        assert Ref("kiosk.Magazine", 2).load().title == "magazine 2"
+
+
+def test_what_peewee_itself_complains_of_is_a_defect(tmp_path: Path) -> None:
+    class Other(peewee.Model):
+        class Meta:
+            database = SqliteDatabase(str(tmp_path / "other.sqlite"), autoconnect=False)
+
+    fetches = Fetches({"magazine": lambda pks: list(Other.select())}, kiosk.title)
+    with pytest.raises(peewee.InterfaceError, match="not opened"), scopes.scope():
+        hydrate(None, (Ref("kiosk.Magazine", 1),), {}, fetches=fetches)
 
 
 def test_one_that_cannot_be_closed_does_not_fail_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

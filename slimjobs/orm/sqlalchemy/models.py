@@ -37,7 +37,7 @@ class MappedClasses(Adapter):
     def locator_for(self, cls: type) -> Locator | None:
         """Return the locator of a mapped class; a subclass that is not mapped itself is none."""
         mapper: Any = inspect(cls, raiseerr=False)
-        return MappedClass(mapper) if isinstance(mapper, Mapper) and mapper.class_ is cls else None
+        return MappedClass(mapper) if isinstance(mapper, Mapper) else None
 
     def rows_of(self, value: Any) -> Rows | None:
         """Refuse a statement, which has no session to run in, and a result, which is read once."""
