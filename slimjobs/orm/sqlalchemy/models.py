@@ -10,6 +10,7 @@ from sqlalchemy.engine import Result, ScalarResult
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Load, Mapper, Query
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.expression import SelectBase
 
@@ -142,7 +143,7 @@ class MappedClass(Locator):
         found: dict[Any, Any] = {}
         for row in self._rows(session, keys, fetch):
             if row is not None:
-                found[inspect(row).identity] = row
+                found[instance_state(row).identity] = row  # inspect() does the same with a look-up
         return found
 
     def _rows(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> Iterator[Any]:
