@@ -63,6 +63,16 @@ class Voucher(BaseModel):
     note = CharField(default="")
 
 
+class Ticket(BaseModel):
+    """Two fields for a key, of which one is no type of the driver's."""
+
+    voucher = UUIDField()
+    seat = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("voucher", "seat")
+
+
 class Log(BaseModel):
     text = CharField()
 
@@ -74,7 +84,7 @@ class Special(Magazine):
     """A subclass, which is a class of its own, with a table of its own."""
 
 
-MODELS = [Magazine, Copy, Sale, Cover, Voucher, Log, Special]
+MODELS = [Magazine, Copy, Sale, Cover, Voucher, Ticket, Log, Special]
 
 
 def bind(directory: str | None = None) -> SqliteDatabase:

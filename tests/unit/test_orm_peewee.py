@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import subprocess
 import sys
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import kiosk
 import peewee
 import pytest
-from kiosk import Copy, Cover, Log, Magazine, Sale, Special, Voucher
+from kiosk import Copy, Cover, Log, Magazine, Sale, Special, Ticket, Voucher
 from peewee import SqliteDatabase
 
 from slimjobs import (
@@ -53,10 +54,22 @@ def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
 
 
 @pytest.fixture
-def statements(database: SqliteDatabase) -> list[str]:
+def statements() -> Iterator[list[str]]:
+    # Peewee's log, since its query_hooks are of version 4.
     seen: list[str] = []
-    database.query_hooks.append(lambda event: seen.append(event.sql))
-    return seen
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(cast("Any", record.msg)[0])
+
+    log = logging.getLogger("peewee")
+    handler = Collector()
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    yield seen
+    log.setLevel(level)
+    log.removeHandler(handler)
 
 
 def load(*refs: Ref, **options: Any) -> list[Any]:
@@ -75,6 +88,7 @@ def load(*refs: Ref, **options: Any) -> list[Any]:
         (lambda: Voucher.create(id=uuid.UUID(int=7)), uuid.UUID(int=7)),
         (lambda: Magazine.create(title="new"), 4),
         (lambda: Sale.create(copy_sold=1, day="new"), (1, "new")),
+        (lambda: Ticket.create(voucher=uuid.UUID(int=7), seat=3), (uuid.UUID(int=7), 3)),
         (lambda: Cover.create(magazine=Magazine.create(title="new")), 4),
         (lambda: Special.create(title="one"), 1),
     ],
@@ -336,7 +350,20 @@ def test_a_connection_that_was_open_stays_open(database: SqliteDatabase) -> None
 
 def test_a_connection_is_opened_where_peewee_is_told_not_to(tmp_path: Path) -> None:
     kiosk.database.initialize(SqliteDatabase(str(tmp_path / "kiosk.sqlite"), autoconnect=False))
-    assert load(Ref("kiosk.Magazine", 1))[0].title == "magazine 1"
+    with scopes.scope():
+        assert hydrate(Ref("kiosk.Magazine", 1)).values[0].title == "magazine 1"
+        kiosk.database.close()
+        assert Ref("kiosk.Magazine", 2).load().title == "magazine 2"
+
+
+def test_what_peewee_itself_complains_of_is_a_defect(tmp_path: Path) -> None:
+    class Other(peewee.Model):
+        class Meta:
+            database = SqliteDatabase(str(tmp_path / "other.sqlite"), autoconnect=False)
+
+    fetches = Fetches({"magazine": lambda pks: list(Other.select())}, kiosk.title)
+    with pytest.raises(peewee.InterfaceError, match="not opened"), scopes.scope():
+        hydrate(None, (Ref("kiosk.Magazine", 1),), {}, fetches=fetches)
 
 
 def test_one_that_cannot_be_closed_does_not_fail_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -396,6 +423,11 @@ def test_a_fork_before_the_first_model_was_seen_does_not_either(tmp_path: Path) 
 # After the commit.
 
 
+tells_of_commits = pytest.mark.skipif(
+    not hasattr(SqliteDatabase, "after_commit"), reason="Peewee before 4 tells of no commit"
+)
+
+
 def waits_for(*models: Any) -> Transaction:
     (transaction,) = transactions_of(models)
     return transaction
@@ -408,6 +440,7 @@ def test_without_a_transaction_nothing_waits(database: SqliteDatabase) -> None:
         assert transactions_of([magazine]) == ()
 
 
+@tells_of_commits
 def test_a_job_waits_for_the_outermost_commit(database: SqliteDatabase) -> None:
     called: list[Any] = []
     with database.atomic():
@@ -429,6 +462,7 @@ def test_a_job_waits_for_the_outermost_commit(database: SqliteDatabase) -> None:
         assert not transaction.is_open()
 
 
+@tells_of_commits
 def test_a_rollback_drops_what_waits(database: SqliteDatabase) -> None:
     called: list[str] = []
 
@@ -446,6 +480,7 @@ def test_a_rollback_drops_what_waits(database: SqliteDatabase) -> None:
     assert called == ["committed"]
 
 
+@tells_of_commits
 def test_savepoints_keep_or_drop_what_was_given_in_them(database: SqliteDatabase) -> None:
     called: list[str] = []
 
@@ -474,6 +509,7 @@ def test_savepoints_keep_or_drop_what_was_given_in_them(database: SqliteDatabase
     assert called[4:] == ["in the next one"]
 
 
+@tells_of_commits
 def test_a_callback_that_raises_is_heard_and_the_row_is_there(database: SqliteDatabase) -> None:
     def fail() -> None:
         raise ConnectionError("no Redis")
@@ -492,11 +528,7 @@ def test_a_callback_that_raises_is_heard_and_the_row_is_there(database: SqliteDa
     assert Magazine.select().count() == 4
 
 
-def test_peewee_before_4_tells_of_no_commit() -> None:
-    class Before4:
-        def in_transaction(self) -> bool:
-            return True
-
-    from slimjobs.orm.peewee.transactions import open_transaction
-
-    assert open_transaction(Before4()) is None
+def test_peewee_before_4_tells_of_no_commit(database: SqliteDatabase) -> None:
+    with database.atomic():
+        is_told = bool(transactions_of([Magazine.create(title="new")]))
+    assert is_told is hasattr(database, "after_commit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -386,6 +387,19 @@ def test_a_fork_keeps_a_database_in_memory() -> None:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     engine.dispose()
+
+
+def test_an_async_sessionmaker_may_make_sessions_of_an_alias(tmp_path: Path) -> None:
+    configure(library.ArchiveSession, db="archive")
+
+    async def read() -> Any:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/archive.sqlite")
+        async with async_sessionmaker(engine, sync_session_class=library.ArchiveSession.class_)() as session:
+            ref = dehydrate(await session.get_one(Issue, 1))
+        await engine.dispose()
+        return ref
+
+    assert asyncio.run(read()) == Ref("library.Issue", 1, "archive")
 
 
 def test_an_async_engine_behind_a_sessionmaker_is_not_mistaken() -> None:

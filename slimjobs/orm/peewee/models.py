@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from peewee import (
+    SQL,
     BaseQuery,
+    CommaNodeList,
     CompositeKey,
     Database,
+    EnclosedNodeList,
     Field,
     ForeignKeyField,
     IntegerField,
@@ -15,13 +18,14 @@ from peewee import (
     Model,
     ModelSelect,
     MySQLDatabase,
+    NodeList,
     OperationalError,
     PeeweeException,
     PostgresqlDatabase,
     SqliteDatabase,
     Tuple,
     UUIDField,
-    ValuesList,
+    Value,
 )
 
 from slimjobs import registry
@@ -135,9 +139,20 @@ class ModelClass(Locator):
     def _is_one_of(self, database: Database, keys: Iterable[Any]) -> Any:
         if not isinstance(self._key, CompositeKey):
             return self._key.in_(list(keys))
-        row = Tuple(*self._fields)
-        # SQLite takes a list of rows from Peewee only as VALUES.
-        return row.in_(ValuesList(list(keys)) if isinstance(database, SqliteDatabase) else list(keys))
+        rows = CommaNodeList(
+            [
+                EnclosedNodeList(
+                    [
+                        Value(value, converter=field.db_value, unpack=False)
+                        for field, value in zip(self._fields, key, strict=True)
+                    ]
+                )
+                for key in keys
+            ]
+        )
+        # SQLite's documentation has rows of values in a list only as VALUES.
+        opening = "(VALUES" if isinstance(database, SqliteDatabase) else "("
+        return Tuple(*self._fields).in_(NodeList((SQL(opening), rows, SQL(")"))))
 
     def _most_keys(self, database: Database, count: int) -> int:
         width = len(self._fields)

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Result, ScalarResult
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Load, Mapper, Query
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.expression import SelectBase
 
@@ -37,7 +38,7 @@ class MappedClasses(Adapter):
     def locator_for(self, cls: type) -> Locator | None:
         """Return the locator of a mapped class; a subclass that is not mapped itself is none."""
         mapper: Any = inspect(cls, raiseerr=False)
-        return MappedClass(mapper) if isinstance(mapper, Mapper) and mapper.class_ is cls else None
+        return MappedClass(mapper) if isinstance(mapper, Mapper) else None
 
     def rows_of(self, value: Any) -> Rows | None:
         """Refuse a statement, which has no session to run in, and a result, which is read once."""
@@ -142,7 +143,7 @@ class MappedClass(Locator):
         found: dict[Any, Any] = {}
         for row in self._rows(session, keys, fetch):
             if row is not None:
-                found[inspect(row).identity] = row
+                found[instance_state(row).identity] = row  # inspect() does the same with a look-up
         return found
 
     def _rows(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> Iterator[Any]:

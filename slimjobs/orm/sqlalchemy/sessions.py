@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from slimjobs import scopes
@@ -159,7 +160,7 @@ def alias_of(state: InstanceState[Any]) -> str | None:
 
 def _label(db: str) -> Callable[[Session, object], None]:
     def label(_: Session, instance: Any) -> None:
-        instance._sa_instance_state.info[_KEY] = db  # what inspect() returns, without the look-up
+        instance_state(instance).info[_KEY] = db
 
     return label
 
