@@ -103,3 +103,13 @@ def test_a_queue_without_lua_in_fakeredis_enqueues_all_the_same(
 
     assert [job.args for job in queue.jobs] == [(1,), (2,), (3,), (4,)]
     assert slimjobs.Ledger(fake_redis).totals() == []
+
+
+def test_enqueue_many_defers_what_depends_on_a_job_that_has_not_finished(fake_redis: Redis) -> None:
+    queue = Queue("q", connection=fake_redis)
+    first = queue.enqueue(sample_app.give_back, 1)
+
+    free, dependent = queue.enqueue_many([data(depends_on=first), data()])
+
+    assert [job.get_status(refresh=True) for job in (free, dependent)] == ["queued", "deferred"]
+    assert queue.job_ids == [first.id, free.id]
