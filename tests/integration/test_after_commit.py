@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import threading
+import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -370,3 +372,27 @@ def test_each_thread_waits_for_its_own_transaction(call: Call, shop: Any) -> Non
     assert call.queue.job_ids == [job.id]
     leave.set()
     thread.join()
+
+
+def test_a_stock_queues_job_that_depends_on_one_that_waits_does_so_too(redis: Redis, shop: Any) -> None:
+    queue = rq.Queue("stock", connection=redis)
+    task = slimjobs.job(queue)(first_subject.__wrapped__)  # type: ignore[attr-defined]
+    with transaction.atomic():
+        first = task.enqueue([email(shop)])
+        second = task.options(depends_on=first).enqueue([])
+        [third] = task.enqueue_many([task.options(depends_on=first).prepare([])])
+        assert not redis.keys("rq:job:*")
+
+    assert queue.job_ids == [first.id]
+    assert sorted(queue.deferred_job_registry.get_job_ids()) == sorted([second.id, third.id])
+
+
+def test_a_job_that_waits_does_not_hold_its_models(call: Call, shop: Any) -> None:
+    with transaction.atomic():
+        model = email(shop)
+        seen = weakref.ref(model)
+        job = call.queue.enqueue(sample_app.record, [model])
+        del model
+        gc.collect()
+        assert seen() is None
+    assert call.queue.job_ids == [job.id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,3 +149,14 @@ def test_a_bound_method_of_an_unsaved_model_is_refused_by_its_path(call: Call) -
         call.queue.enqueue(sample_app.Email(None).send)
 
     assert snapshot(call.redis) == before
+
+
+def test_a_call_does_not_keep_its_models(call: Call) -> None:
+    model = sample_app.Email(1, body="x" * 1000)
+    seen = weakref.ref(model)
+    job = call.queue.enqueue(sample_app.record, [model])
+    del model
+    gc.collect()
+
+    assert seen() is None
+    assert job.args == ([Ref("sample_app.Email", 1)],)

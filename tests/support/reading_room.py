@@ -90,5 +90,10 @@ def rename(book: Book, title: str) -> None:
     current_session().commit()
 
 
+def forget(book: Book) -> None:
+    """Change a row, and commit nothing."""
+    book.title = "never seen"
+
+
 def give_back(value: Any) -> Any:
     return value

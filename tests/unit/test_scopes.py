@@ -62,6 +62,16 @@ async def decorated_work_later(name: str) -> bool:
     return await work_later(name)
 
 
+@slimjobs.job("q")
+def decorated_read(_: Any) -> bool:
+    return work("main")
+
+
+@slimjobs.job("q")
+async def decorated_read_later(_: Any) -> bool:
+    return await work_later("main")
+
+
 def work_inside(queue_name: str) -> bool:
     work("outer")
     job = rq.get_current_job()
@@ -110,4 +120,22 @@ def test_a_task_that_calls_another_shares_its_scope(fake_redis: Any) -> None:
     with scopes.scope() as outer:
         assert slimjobs.job(queue)(work)("main") is True
         assert outer.get("main") == "main"
+    assert SEEN == ["main opened", "main used", "main closed"]
+
+
+@pytest.mark.parametrize("func", ["decorated_read", "decorated_read_later"])
+@pytest.mark.parametrize("queue_class", [rq.Queue, Queue])
+def test_what_loading_opens_is_open_for_the_call(fake_redis: Any, queue_class: Any, func: str) -> None:
+    def load(pk: int) -> sample_app.Unregistered:
+        scope = scopes.current()
+        assert scope is not None
+        scope.shared("main", lambda: session("main"))
+        return sample_app.Unregistered()
+
+    slimjobs.register(sample_app.Unregistered, load=load, id=id)
+    queue = queue_class("q", connection=fake_redis, is_async=False)
+    ref = slimjobs.Ref("sample_app.Unregistered", 1)
+
+    queue.enqueue(globals()[func], ref)
+
     assert SEEN == ["main opened", "main used", "main closed"]
