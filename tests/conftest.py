@@ -81,6 +81,7 @@ def shop_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The shop's two databases, for this process and its children; Django is imported for it alone."""
     databases = importlib.import_module("shop.databases")
     databases.set_up(tmp_path_factory.mktemp("shop"))
+    importlib.import_module("shop.jobs")  # what it declares holds for all tests
     yield databases
     databases.close()
 

@@ -65,6 +65,20 @@ def test_django_models(worker: str, function: Any, redis: Redis, shop: Any, jobs
     assert result == ["news", "archive", email.pk]
 
 
+@each_worker
+def test_a_task_says_how_its_django_models_are_fetched(worker: str, redis: Redis, shop: Any, jobs: Any) -> None:
+    capture = import_module("django.test.utils").CaptureQueriesContext
+    connection = import_module("django.db").connections["archive"]
+    letters = [shop.Newsletter.objects.using("archive").create(title=f"title {number}") for number in range(9)]
+    emails = [shop.Email.everything.using("archive").create(newsletter=letter) for letter in letters]
+
+    with capture(connection) as asked:
+        result = run(worker, redis, jobs.list_titles, emails)
+
+    assert result == [[letter.title, ["html"]] for letter in letters]
+    assert len(asked) == (1 if worker in ("SimpleWorker", "synchronous") else 0)  # else in another process
+
+
 @each_function
 @each_worker
 def test_sqlalchemy_models(worker: str, function: Any, redis: Redis, reading_room: Any) -> None:

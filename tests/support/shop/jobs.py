@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rq import get_current_job
 
 import slimjobs
-
-if TYPE_CHECKING:
-    from shop.models import Email
+from shop.models import Email
 
 
 @slimjobs.job("shop")
@@ -27,6 +25,12 @@ async def subject_later(email: Email) -> str:
 
 def primary_keys(models: list[Any]) -> list[Any]:
     return [model.pk for model in models]
+
+
+@slimjobs.job("shop", load={"emails": Email.everything.select_related("newsletter").defer("html")})
+def list_titles(emails: list[Email]) -> list[Any]:
+    """Tell the newsletters' titles, and which fields would take another query."""
+    return [[email.newsletter.title, sorted(email.get_deferred_fields())] for email in emails]
 
 
 # The same function in every form: each tells which row it was given.
