@@ -106,13 +106,21 @@ def transactions_of(models: Iterable[Any]) -> tuple[Transaction, ...]:
     found: dict[Transaction, None] = {}
     for model in models:
         is_ref = type(model) is Ref
-        # A ref that somebody made may be of a class that is not loaded here, which asks no database.
-        locator = (_by_name.get(model.name) or _adopted_by_name.get(model.name)) if is_ref else find(model)
+        locator = _loaded(model.name) if is_ref else find(model)
         if locator is not None:
             transaction = locator.transaction(model if is_ref else locator.ref(model), None if is_ref else model)
             if transaction is not None:
                 found[transaction] = None
     return tuple(found)
+
+
+def _loaded(name: str) -> Locator | None:
+    """Return the locator of a name, or None where its class is not loaded here: then no row of it was touched."""
+    locator = _by_name.get(name) or _adopted_by_name.get(name)
+    if locator is None:
+        _discover(False)
+        locator = _adopted_by_name.get(name) if name in _names else None
+    return locator
 
 
 def install_discovery(discover: Callable[[bool], None]) -> None:

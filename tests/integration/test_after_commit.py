@@ -200,6 +200,15 @@ def test_a_job_with_rows_of_two_databases_waits_for_both(outer: str, fails: str 
     assert not slimjobs.commit._waiting
 
 
+@pytest.mark.parametrize("db", ["default", None])
+def test_a_ref_that_is_made_by_hand_waits_as_its_model_would(call: Call, shop: Any, db: str | None) -> None:
+    with transaction.atomic():
+        pk = shop.Email.everything.bulk_create([shop.Email(subject="news")])[0].pk
+        job = call.queue.enqueue(sample_app.record, Ref("shop.Email", pk, db), Ref("no.such", 5))
+        assert call.queue.job_ids == []
+    assert call.queue.job_ids == [job.id]
+
+
 def test_only_transactions_of_the_jobs_own_rows_are_waited_for(call: Call, shop: Any) -> None:
     other = email(shop, "archive")
     with transaction.atomic():
