@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import peewee
 import psycopg
 import pytest
-from sqlalchemy import Engine, ForeignKey, create_engine, event, insert, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from playhouse.pool import PooledPostgresqlDatabase
+from sqlalchemy import Engine, ForeignKey, create_engine, event, insert, make_url, text
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from slimjobs import Job, Queue, RecordUnavailableError, Ref, scopes
@@ -469,3 +471,76 @@ def test_peewee_without_the_table_is_a_defect(cards: peewee.PostgresqlDatabase) 
     with pytest.raises(peewee.ProgrammingError):
         load(Ref(name(Card), 1))
     cards.close()
+
+
+def test_a_commit_of_a_failed_transaction_drops_the_job(
+    databases: Databases, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = Queue("letters", connection=redis)
+    with databases.Session() as session:
+        session.add(row := Letter(id=2))
+        session.flush()
+        queue.enqueue(subject_of, row)
+        with pytest.raises(DataError):
+            session.execute(text("SELECT 1 / 0"))
+        session.commit()  # PostgreSQL rolls back, and says nothing
+    (record,) = caplog.records
+    assert "had failed, and the database rolled back" in record.getMessage()
+    with databases.Session() as session:
+        assert session.get(Letter, 2) is None
+    assert queue.count == 0
+
+    with databases.Session.begin() as session:
+        session.add(row := Letter(id=2))
+        session.flush()
+        job = queue.enqueue(subject_of, row)
+        savepoint = session.begin_nested()
+        with pytest.raises(DataError):
+            session.execute(text("SELECT 1 / 0"))
+        savepoint.rollback()
+    assert queue.job_ids == [job.id]
+
+
+def test_peewee_drops_the_jobs_of_a_failed_transaction(cards: peewee.PostgresqlDatabase, redis: Redis) -> None:
+    queue = Queue("cards", connection=redis)
+    with cards.atomic():
+        queue.enqueue(title_of, Card.create(title="lost"))
+        with pytest.raises(peewee.DataError):
+            cards.execute_sql("SELECT 1 / 0")
+    assert Card.get_or_none(title="lost") is None
+    assert queue.count == 0
+    with cards.atomic():
+        job = queue.enqueue(title_of, Card.create(title="kept"))
+        with cards.atomic() as savepoint:
+            with pytest.raises(peewee.DataError):
+                cards.execute_sql("SELECT 1 / 0")
+            savepoint.rollback()
+    assert Card.get_or_none(title="kept") is not None
+    assert queue.job_ids == [job.id]
+
+
+@pytest.mark.parametrize("kind", [peewee.PostgresqlDatabase, PooledPostgresqlDatabase])
+def test_peewee_makes_a_connection_that_died_while_it_was_idle_again(
+    kind: Any, cards: peewee.PostgresqlDatabase, postgres: PostgresServer
+) -> None:
+    database = kind(cards.database, prefer_psycopg3=True)
+    Card._meta.database.initialize(database)
+    with database.connection_context(), ThreadPoolExecutor(1) as other:
+        other.submit(database.connect).result()
+        other.submit(database.close).result()
+        assert kill_all(postgres, "cards") == (2 if kind is PooledPostgresqlDatabase else 1)
+        assert load(Ref(name(Card), 1))[0].title == "one"
+        assert not database.is_closed()
+        with pytest.raises(peewee.OperationalError, match="the connection is closed"):
+            work_and_lose_it(database, postgres)
+        assert load(Ref(name(Card), 1))[0].title == "one"
+    if kind is PooledPostgresqlDatabase:
+        database.close_all()
+
+
+def work_and_lose_it(database: peewee.PostgresqlDatabase, postgres: PostgresServer) -> None:
+    with database.atomic():
+        Card.create(title="lost")
+        kill_all(postgres, "cards")
+        with pytest.raises(RecordUnavailableError):
+            load(Ref(name(Card), 1))
