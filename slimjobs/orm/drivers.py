@@ -22,8 +22,13 @@ _SQLITE_DEFECT = re.compile(r"no such |has no column|syntax error|too many |ambi
 _MYSQL_UNKNOWN_COLUMN = 1054
 # PostgreSQL's class of "program limit exceeded", such as a statement that is too complex.
 _TOO_MUCH = "54"
+# libpq's PQTRANS_INERROR, which psycopg and psycopg2 pass on.
+_TRANSACTION_HAS_FAILED = 3
 # A list of 10,000 pairs exceeds the depth of PostgreSQL's stack.
 MOST_ROW_VALUES = 1000
+
+# What is logged where `has_failed`.
+FAILED = "a job is not enqueued: a statement of its transaction had failed, and the database rolled back at the commit"
 
 
 def most_parameters(*names: str) -> int:
@@ -59,3 +64,18 @@ def is_out_of_reach(error: BaseException | None) -> bool:
         return not _SQLITE_DEFECT.search(str(error)) if code is None else (code & 0xFF) != _SQLITE_ERROR
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
     return error.args[:1] != (_MYSQL_UNKNOWN_COLUMN,) and not str(state).startswith(_TOO_MUCH)
+
+
+def has_failed(connection: Any) -> bool:
+    """Return whether a driver knows that a statement has failed in its transaction, so that COMMIT rolls back.
+
+    PostgreSQL says nothing of it then.
+    """
+    info = getattr(connection, "info", None)
+    return bool(getattr(info, "transaction_status", None) == _TRANSACTION_HAS_FAILED)
+
+
+def is_dead(connection: Any) -> bool:
+    """Return whether a driver has noticed that its connection is gone."""
+    # psycopg and psycopg2 say closed, PyMySQL says open; sqlite3, which has no server, neither.
+    return bool(getattr(connection, "closed", False)) or not getattr(connection, "open", True)

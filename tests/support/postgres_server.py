@@ -32,6 +32,17 @@ class PostgresServer:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
                 connection.execute(f"CREATE DATABASE {name}".encode())
 
+    def prepare_transactions(self) -> None:
+        """Let it prepare transactions, the first phase of a commit in two, which it does not by itself."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            if connection.execute("SHOW max_prepared_transactions").fetchone() != ("0",):
+                return
+            if self._embedded is None:
+                pytest.skip("the server has max_prepared_transactions = 0")
+            connection.execute("ALTER SYSTEM SET max_prepared_transactions = 10")
+        with self.away():
+            pass
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Stop the server, and start it again at the end."""

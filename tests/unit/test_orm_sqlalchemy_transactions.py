@@ -158,6 +158,28 @@ def test_an_inserted_row_waits(session: Session) -> None:
     assert waits_for(email).is_open()
 
 
+def test_a_row_waits_also_where_its_instance_was_dropped_and_is_loaded_again(session: Session) -> None:
+    session.add(Delivery(email_id=7, address="ann"))
+    session.flush()
+    change(session.get_one(Email, 1))
+    session.flush()
+    with session.begin_nested():
+        change(session.get_one(Email, 2))
+    with session.begin_nested() as savepoint:
+        change(session.get_one(Email, 3))
+        session.flush()
+        gc.collect()
+        waits_for(session.get_one(Email, 3))
+        savepoint.rollback()
+    gc.collect()
+    assert len(session.identity_map) == 0
+    for cls, pk in ((Delivery, (7, "ann")), (Email, 1), (Email, 2)):
+        waits_for(session.get_one(cls, pk))
+    assert transactions_of([session.get_one(Email, 3)]) == ()
+    session.commit()
+    assert transactions_of([session.get_one(Email, 1)]) == ()
+
+
 def test_rows_that_are_not_changed_do_not_wait_for_those_that_are(session: Session, email: Email) -> None:
     other = session.get_one(Email, 2)
     change(email)

@@ -10,6 +10,7 @@ from peewee import Database, Model, Proxy
 
 from slimjobs import scopes
 from slimjobs.logs import logger
+from slimjobs.orm import drivers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,19 @@ def connected(database: Database) -> Iterator[None]:
         scope.shared(("peewee", id(database)), lambda: _opened(database, scope.task))
         database.connect(reuse_if_open=True)  # the task may have closed it
         yield
+
+
+def reconnect(database: Database) -> bool:
+    """Replace a connection that has died, and return whether; one in a transaction is not, whose work is lost."""
+    if database.is_closed() or database.in_transaction() or not drivers.is_dead(database.connection()):
+        return False
+    around = database._state.ctx  # the blocks that it is open for, which closing forgets
+    database.close()
+    if hasattr(database, "close_idle"):
+        database.close_idle()  # those of a pool have died with it
+    database.connect()
+    database._state.ctx = around
+    return True
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from slimjobs import registry
 from slimjobs.errors import UnsavedModelError, UnsupportedTypeError
 from slimjobs.locators import Adapter, Locator
 from slimjobs.orm import drivers
-from slimjobs.orm.peewee.connections import connected, database_of
+from slimjobs.orm.peewee.connections import connected, database_of, reconnect
 from slimjobs.orm.peewee.transactions import open_transaction
 from slimjobs.refs import Ref, Rows
 
@@ -94,7 +94,13 @@ class ModelClass(Locator):
         keys = {pk: key for pk in pks if (key := self._typed(pk)) is not None}
         database = database_of(self.cls)
         with connected(database):
-            found = {row.get_id(): row for row in self._rows(database, list(dict.fromkeys(keys.values())), fetch)}
+            wanted = list(dict.fromkeys(keys.values()))
+            try:
+                found = self._read(database, wanted, fetch)
+            except (OperationalError, InterfaceError):
+                if not reconnect(database):
+                    raise
+                found = self._read(database, wanted, fetch)
         return {pk: found[key] for pk, key in keys.items() if key in found}
 
     def accepts(self, fetch: Any) -> bool:
@@ -126,6 +132,9 @@ class ModelClass(Locator):
         except ValueError:
             return None
         return typed if len(typed) > 1 else typed[0]
+
+    def _read(self, database: Database, keys: list[Any], fetch: Any) -> dict[Any, Any]:
+        return {row.get_id(): row for row in self._rows(database, keys, fetch)}
 
     def _rows(self, database: Database, keys: list[Any], fetch: Any) -> Iterator[Any]:
         if fetch is not None and not isinstance(fetch, ModelSelect):

@@ -6,6 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from slimjobs.logs import logger
+from slimjobs.orm import drivers
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,8 +34,9 @@ class Work:
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call this after the outermost transaction has committed; a savepoint that is rolled back drops it."""
-        waiting = _Waiting(callback)
-        _listeners[self._database].waiting().append(waiting)
+        listener = _listeners[self._database]
+        waiting = _Waiting(callback, listener)
+        listener.waiting().append(waiting)
         self._database.after_commit(waiting)
 
 
@@ -47,22 +51,27 @@ def open_transaction(database: Database) -> Work | None:
 
 
 class _Waiting:
-    """A callback, unless it is dropped before it is called."""
+    """A callback, unless it is dropped before it is called, or what was to commit had failed."""
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], listener: _Savepoints) -> None:
         self._callback: Callable[[], None] | None = callback
+        self._listener = listener
 
     def drop(self) -> None:
         self._callback = None
 
     def __call__(self) -> None:
         callback, self._callback = self._callback, None
-        if callback is not None:
+        if callback is None:
+            return
+        if self._listener.has_failed():
+            logger.warning(drivers.FAILED)
+        else:
             callback()
 
 
 class _Savepoints:
-    """Drops what was given inside of a savepoint that is rolled back, which Peewee would call.
+    """Drops what was given inside of a savepoint that is rolled back, or a failed transaction: Peewee would call it.
 
     Peewee tells of savepoints in no other way than by their statements.
     """
@@ -78,11 +87,18 @@ class _Savepoints:
         local = self._local
         root = _root(self._database)
         if getattr(local, "root", None) is not root:
-            local.root, local.waiting, local.begins = root, [], {}
+            local.root, local.waiting, local.begins, local.has_failed = root, [], {}, False
         return local.waiting  # type: ignore[no-any-return]
+
+    def has_failed(self) -> bool:
+        """Return whether this thread's transaction, or the one that has just ended, was one that could not commit."""
+        return getattr(self._local, "has_failed", False)
 
     def _hear(self, event: Any) -> None:
         sql = event.sql
+        if event.exception is not None and self._database.in_transaction():
+            self.waiting()
+            self._local.has_failed = drivers.has_failed(self._database.connection())
         if event.exception is not None or not sql.startswith(("SAVEPOINT ", "ROLLBACK TO ")):
             return
         waiting = self.waiting()
@@ -90,6 +106,7 @@ class _Savepoints:
         if sql.startswith("SAVEPOINT "):
             self._local.begins[name] = len(waiting)
         else:
+            self._local.has_failed = False
             # One that is not known was begun before anything was given.
             begin = self._local.begins.get(name, 0)
             for each in waiting[begin:]:

@@ -10,10 +10,13 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import TextClause
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from slimjobs.logs import logger
+from slimjobs.orm import drivers
 
-    from sqlalchemy.orm import InstanceState, ORMExecuteState, SessionTransaction
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy.orm import InstanceState, ORMExecuteState, SessionTransaction, UOWTransaction
 
 # Where a session keeps it, in Session.info: it goes with the session, whoever drops that.
 _KEY = "slimjobs.work"
@@ -34,6 +37,9 @@ class Work:
         self.has_flushed = False
         self.has_executed = False
         self._session = session
+        # What stands for the rows that were flushed, whose instances nobody may hold any more.
+        self._flushed: dict[SessionTransaction | None, set[int]] = {}
+        self._is_failed = False
         self._waiting: list[tuple[SessionTransaction | None, Callable[[], None]]] = []
         self._committing: SessionTransaction | None = None
         self._is_committed: bool | None = None  # None: it is not over
@@ -48,6 +54,27 @@ class Work:
             self._waiting.append((_innermost(self._session), callback))
         elif self._is_committed:
             callback()
+
+    def note_flush(self, states: Iterable[InstanceState[Any]]) -> None:
+        """Remember which rows were flushed, in which transaction or savepoint."""
+        self.has_flushed = True
+        # Hashes alone, since there may be very many: where two are the same, a job waits without need.
+        self._flushed.setdefault(_innermost(self._session), set()).update(hash(state.key) for state in states)
+
+    def was_flushed(self, state: InstanceState[Any]) -> bool:
+        """Return whether the row of an instance was flushed, by way of this or another instance."""
+        return any(hash(state.key) in keys for keys in self._flushed.values())
+
+    def note_attempt(self) -> None:
+        """Remember whether a commit will roll back, as PostgreSQL's does in silence where a statement has failed."""
+        transaction = self._session.get_transaction()
+        if transaction is not None:
+            connections = {connection for connection, *_ in transaction._connections.values()}
+            self._is_failed = any(
+                drivers.has_failed(connection.connection.driver_connection)
+                for connection in connections
+                if not (connection.closed or connection.invalidated)
+            )
 
     def note_commit(self) -> None:
         """Remember which transaction has just committed, or which savepoint was released."""
@@ -70,8 +97,15 @@ class Work:
                 for given, callback in self._waiting
                 if is_committed or given is not transaction
             ]
+            keys = self._flushed.pop(transaction, None)
+            if keys and is_committed:
+                self._flushed.setdefault(outer, set()).update(keys)
         elif transaction.parent is None:
             self._session.info.pop(_KEY, None)
+            if is_committed and self._is_failed:
+                is_committed = False
+                if self._waiting:
+                    logger.warning(drivers.FAILED)
             self._is_committed = is_committed
             waiting, self._waiting = self._waiting, []
             if is_committed:
@@ -93,7 +127,9 @@ def changing_transaction(state: InstanceState[Any], instance: object) -> Work | 
         return None
     work = work_of(session)
     is_changed = (
-        (work is not None and work.has_executed) or session.is_modified(instance) or _was_flushed(session, state)
+        (work is not None and (work.has_executed or work.was_flushed(state)))
+        or session.is_modified(instance)
+        or _was_flushed(session, state)
     )
     return _begin(session) if is_changed else None
 
@@ -132,9 +168,11 @@ def _begin(session: Session) -> Work:
 
 
 # On the class, so that nothing has to be removed from sessions: all of them, of any subclass, from now on.
-@event.listens_for(Session, "after_flush")
-def _note_flush(session: Session, _: Any) -> None:
-    _begin(session).has_flushed = True
+@event.listens_for(Session, "after_flush_postexec")
+def _note_flush(session: Session, flush: UOWTransaction) -> None:
+    _begin(session).note_flush(
+        state for state, (is_deleted, is_only_listed) in flush.states.items() if not (is_deleted or is_only_listed)
+    )
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -143,6 +181,13 @@ def _note_statement(execution: ORMExecuteState) -> None:
     is_write = execution.is_insert or execution.is_update or execution.is_delete
     if is_write or (isinstance(statement, TextClause) and _WRITING_TEXT.match(statement.text)):
         _begin(execution.session).has_executed = True
+
+
+@event.listens_for(Session, "before_commit")
+def _note_attempt(session: Session) -> None:
+    work = work_of(session)
+    if work is not None:
+        work.note_attempt()
 
 
 @event.listens_for(Session, "after_commit")
