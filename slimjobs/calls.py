@@ -12,12 +12,16 @@ from slimjobs.errors import ConfigurationError, UnsupportedTypeError
 from slimjobs.options import split
 from slimjobs.parts import call_parts
 from slimjobs.refs import Ref
-from slimjobs.registry import name_of
+from slimjobs.registry import class_named, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slimjobs.options import Commit
+
+
+# Where the decorator leaves the name of a task.
+TASK_ATTRIBUTE = "slimjobs_task"
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,15 @@ def call_of(
 
 
 def task_of(function: str | None, instance: Any) -> str:
-    """Return the import path of a function, or of a method, whose class goes by its name in refs."""
+    """Return the import path of a function or decorated method; other methods go by their class's name in refs."""
     if instance is None:
         return str(function)
+    cls: type | None
     if type(instance) is Ref:
-        return f"{instance.name}.{function}"
-    cls = instance.__class__
-    return f"{name_of(instance) or f'{cls.__module__}.{cls.__qualname__}'}.{function}"
+        cls, name = class_named(instance.name), instance.name
+    else:
+        cls = instance.__class__
+        name = name_of(instance) or f"{cls.__module__}.{cls.__qualname__}"
+    # What was said of a decorated method was said under its import path.
+    method = None if cls is None else inspect.getattr_static(cls, str(function), None)
+    return getattr(method, TASK_ATTRIBUTE, None) or f"{name}.{function}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from rq.job import get_current_job
 
 from slimjobs import fetches, limits, policies, tagging
+from slimjobs.calls import TASK_ATTRIBUTE
 from slimjobs.commit import set_commit
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.execution import load_call
@@ -89,6 +90,7 @@ def job(
             fetches.set_fetches(name, fetches.Fetches(load, function))
         wrapper = _hydrating(function, name)
         enqueuer: Enqueuer[P] = Enqueuer(wrapper, place, checked)
+        setattr(wrapper, TASK_ATTRIBUTE, name)
         for attribute in ("enqueue", "delay", "enqueue_at", "enqueue_in", "prepare", "enqueue_many", "options"):
             setattr(wrapper, attribute, getattr(enqueuer, attribute))
         return cast("Task[P, R]", wrapper)

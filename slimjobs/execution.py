@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import entries, orm
+from slimjobs import entries, orm, registry
 from slimjobs.errors import RecordNotFoundError
 from slimjobs.fetches import fetches_for
 from slimjobs.hydration import hydrate
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 def import_function(job: RQJob) -> None:
     """Import the module of a job's function before anything is loaded: it registers what the payload needs.
 
+    Of a method, that is where its class lives.
+
     Raises:
         Exception: Whatever the module raises while it is imported.
     """
+    if job.instance is not None:
+        if type(job.instance) is Ref:
+            registry.named(job.instance.name)
+        return
     try:
         _ = job.func
     except Exception as error:

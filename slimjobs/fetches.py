@@ -97,7 +97,10 @@ class Plan:
 def unusable(key: str, fetch: Any, classes: list[type]) -> ConfigurationError:
     """Return the error for a way to fetch that none of these classes knows."""
     names = ", ".join(dict.fromkeys(cls.__qualname__ for cls in classes))
-    return ConfigurationError(f"load: what is given for {key} (a {type(fetch).__name__}) cannot fetch {names}")
+    return ConfigurationError(
+        f"load: what is given for {key} (a {type(fetch).__name__}) cannot fetch {names}",
+        hint="Give a query of that class, options of its ORM, or a function from a list of primary keys to instances.",
+    )
 
 
 def set_fetches(task: str, fetches: Fetches) -> None:

@@ -57,7 +57,9 @@ def hydrate(
             return Hydrated(values, ())
         if fetches is not None and wanted:
             plan = Plan(fetches)
-            for parameter, value, fetch in fetches.arguments(*values[1:]):
+            instance, args, kwargs = values
+            bound = args if instance is None else (instance, *args)  # of a method, "self" is a parameter too
+            for parameter, value, fetch in fetches.arguments(bound, kwargs):
                 inside: dict[Ref, Ref] = {}
                 _collect(value, inside)
                 plan.assign(parameter, fetch, inside)

@@ -166,8 +166,7 @@ class Job(RQJob):
         refs = self.instance, self.args, self.kwargs
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
             refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
-        if self.instance is None:
-            import_function(self)
+        import_function(self)
         try:
             with scope(self.task):
                 loaded = load_call(self, self.task, *refs)

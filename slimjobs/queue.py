@@ -166,11 +166,12 @@ class Queue(WritingQueue):
 
     def transactions_of(self, jobs: Sequence[tuple[RQJob, Payload | None]]) -> tuple[Transaction, ...]:
         """Return the open transactions that jobs wait for; each comes with its payload, if it is new."""
-        return commit.transactions_of(
-            (job, () if payload is None else payload.transactions)
-            for job, payload in jobs
-            if payload is None or commit.commit_for(payload.task, payload.commit, self.commit) == "auto"
-        )
+        return commit.transactions_of((job, self._own_transactions(payload)) for job, payload in jobs)
+
+    def _own_transactions(self, payload: Payload | None) -> tuple[Transaction, ...]:
+        if payload is None or commit.commit_for(payload.task, payload.commit, self.commit) == "now":
+            return ()
+        return payload.transactions
 
     def _waits(
         self,
@@ -181,6 +182,9 @@ class Queue(WritingQueue):
     ) -> bool:
         """Let jobs be written after the transactions of their rows, if any is open, and return whether they wait."""
         transactions = self.transactions_of(jobs)
+        for _, payload in jobs:
+            if payload is not None:
+                payload.transactions = ()  # a job that somebody keeps would keep sessions and their connections
         return commit.wait(self, [job for job, _ in jobs], transactions, write, pipeline, unique=unique)
 
     def limits_for(self, task: str) -> Limits:

@@ -114,6 +114,12 @@ def transactions_of(models: Iterable[Any]) -> tuple[Transaction, ...]:
     return tuple(found)
 
 
+def class_named(name: str) -> type | None:
+    """Return the class of a name, or None where it is not loaded here."""
+    locator = _loaded(name)
+    return None if locator is None else locator.cls
+
+
 def _loaded(name: str) -> Locator | None:
     """Return the locator of a name, or None where its class is not loaded here: then no row of it was touched."""
     locator = _by_name.get(name) or _adopted_by_name.get(name)

@@ -252,6 +252,20 @@ def test_a_job_that_depends_on_one_that_waits_does_so_too(call: Call, shop: Any)
     assert second.return_value() == "no row"
 
 
+@pytest.mark.parametrize("who", ["job", "queue"])
+def test_what_goes_now_still_comes_after_what_it_depends_on(call: Call, shop: Any, who: str) -> None:
+    hasty = Queue("letters", connection=call.redis, commit="now")
+    with transaction.atomic():
+        first = call.queue.enqueue(sample_app.record, email(shop))
+        if who == "queue":
+            second = hasty.enqueue(sample_app.give_back, 1, depends_on=first)
+        else:
+            second = call.queue.enqueue(sample_app.give_back, 1, depends_on=first, commit="now")
+        assert not call.redis.keys("rq:job:*")
+    assert call.queue.job_ids == [first.id]
+    assert call.queue.deferred_job_registry.get_job_ids() == [second.id]
+
+
 def test_a_refusal_is_raised_at_the_call_and_leaves_other_hooks_alone(call: Call, shop: Any) -> None:
     called: list[str] = []
     with transaction.atomic():

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import queue_samples
 import rq
+import sample_app
 from queue_samples import Letter, count, failure, run_python, run_worker, snapshot
 from rq.job import Job as RQJob
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 import slimjobs
-from slimjobs import Queue, Ref, UnsupportedTypeError
+from slimjobs import Queue, Ref, SimpleWorker, UnsupportedTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,3 +334,28 @@ def test_a_task_is_enqueued_and_done_by_processes_that_share_only_its_name(redis
 
     job = slimjobs.Job.fetch(job_id, connection=redis)
     assert job.return_value() == "hello"
+
+
+def test_a_decorated_method_is_the_same_task_however_it_is_enqueued(redis: Redis) -> None:
+    sample_app.reset()
+    queue = Queue("letters", connection=redis)
+    ann, gone = sample_app.SUBSCRIBERS["ann"], sample_app.Subscriber("zoe", "")
+    task = "sample_app.Subscriber.greet"
+    with pytest.raises(slimjobs.PayloadTooLargeError) as caught:
+        queue.enqueue(ann.greet, "x" * 500)
+    assert (caught.value.task, caught.value.limit_bytes) == (task, 300)
+
+    jobs = [
+        queue.enqueue(ann.greet, "hello", sample_app.EMAILS[2]),
+        queue.enqueue(sample_app.Subscriber.greet, ann, "hello", sample_app.EMAILS[2]),
+        queue.enqueue(gone.greet, "hello"),
+    ]
+    sample_app.LOADS.clear()
+    run_worker(SimpleWorker, "letters", redis)
+
+    told = ["ann@example.org", "hello", "subject 2"]
+    assert [job.return_value(refresh=True) for job in jobs] == [told, told, None]
+    assert [job.get_status(refresh=True) for job in jobs] == ["finished"] * 3
+    assert sample_app.LOADS == [("Subscriber", ["ann"]), ("Subscriber", ["ann"]), ("Subscriber", ["zoe"])]
+    row = count(redis, task, "letters")
+    assert (row.jobs, row.refused, row.missing) == (3, 1, 1)

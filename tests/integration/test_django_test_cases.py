@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sample_app
+from queue_samples import run_worker
 
 from slimjobs import Job, Queue
 
@@ -109,3 +110,18 @@ def test_a_synchronous_queue_runs_in_the_test(redis: Redis, shop: Any) -> None:
         assert email.subject == "news"
 
     run(test)
+
+
+def test_a_worker_in_a_test_leaves_its_transaction_open(redis: Redis, shop: Any) -> None:
+    from slimjobs.contrib import django_rq
+
+    def test(_: Any) -> None:
+        queue = django_rq.Queue("letters", connection=redis)
+        email = shop.Email.everything.create(subject="news")
+        job = queue.enqueue(sample_app.record, email)
+        run_worker(django_rq.SimpleWorker, queue, redis)
+        assert job.get_status(refresh=True) == "finished"
+        assert shop.Email.everything.get() == email
+
+    run(test)
+    assert not shop.Email.everything.exists()

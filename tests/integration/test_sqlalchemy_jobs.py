@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,3 +80,19 @@ def test_what_a_task_forgets_to_commit_is_said_with_its_name(
     assert message.startswith("reading_room.forget: the session of its models held changes")
     with reading_room.Session() as session:
         assert session.get(reading_room.Book, 7).title == "Emma"
+
+
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_a_job_that_is_kept_keeps_no_session(queue: Queue, reading_room: Any, book: Any, is_changed: bool) -> None:
+    def enqueue() -> tuple[Any, Any]:
+        session = reading_room.Session()
+        row = session.get(reading_room.Book, 7)
+        if is_changed:
+            row.title = "Persuasion"
+        return queue.enqueue(reading_room.describe, row), weakref.ref(session)
+
+    job, session = enqueue()
+    gc.collect()
+
+    assert session() is None
+    assert queue.job_ids == ([] if is_changed else [job.id])

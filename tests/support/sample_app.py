@@ -35,6 +35,10 @@ class Subscriber:
         self.key = key
         self.address = address
 
+    @slimjobs.job("letters", on_missing="discard", max_bytes=300, load={"other": lambda pks: [EMAILS[pks[0]]]})
+    def greet(self, text: str, other: Any = None) -> list[Any]:
+        return [self.address, text, other and other.subject]
+
 
 class Unregistered:
     """A class that nobody registered."""

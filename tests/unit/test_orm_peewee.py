@@ -259,6 +259,17 @@ def rows(query: Any) -> Rows:
             Magazine.select(Magazine, peewee.fn.LENGTH(Magazine.title).alias("size")).order_by(peewee.SQL("size")),
             [1, 2, 3],
         ),
+        # As many columns as the model has, and others.
+        (
+            Magazine.select(Magazine.id, (Magazine.id * -1).alias("last")).order_by(peewee.SQL("last")),
+            [3, 2, 1],
+        ),
+        (
+            Magazine.select(peewee.fn.MAX(Magazine.id).alias("id"), (Magazine.id > 1).alias("late"))
+            .group_by(peewee.SQL("late"))
+            .order_by(peewee.SQL("late")),
+            [1, 3],
+        ),
     ],
 )
 def test_a_query_travels_as_the_refs_of_its_rows(query: Any, pks: list[int], statements: list[str]) -> None:
@@ -267,6 +278,11 @@ def test_a_query_travels_as_the_refs_of_its_rows(query: Any, pks: list[int], sta
     assert statements == []
     assert found.read(10) == [Ref("kiosk.Magazine", pk) for pk in pks]
     assert found.read(2) == [Ref("kiosk.Magazine", pk) for pk in pks[:2]]
+
+
+def test_a_query_without_the_key_says_so() -> None:
+    with pytest.raises(UnsupportedTypeError, match="does not select its primary key"):
+        rows(Magazine.select(Magazine.title)).read(9)
 
 
 def test_a_query_reads_keys_alone_and_no_more_than_there_is_room_for(statements: list[str]) -> None:

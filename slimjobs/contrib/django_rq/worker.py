@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import connections
 from django_rq import thread_queue
 from django_rq.queues import get_queue
 from rq.queue import Queue as RQQueue
@@ -60,13 +60,13 @@ class _DjangoDefaults(RQBaseWorker):
 
     def perform_job(self, job: RQJob, *args: Any) -> bool:
         """Run a job as if it were a request: what it left for a request's end is enqueued, unless it failed."""
-        close_old_connections()
+        _close_old_connections()
         is_done = False
         try:
             is_done = super().perform_job(job, *args)
         finally:
             (thread_queue.commit if is_done else thread_queue.clear)()
-            close_old_connections()
+            _close_old_connections()
         return is_done
 
 
@@ -135,6 +135,13 @@ def _serializer_of(queues: Sequence[RQQueue | str]) -> Any:
             hint='Give them the same "SERIALIZER" in RQ_QUEUES, or start a worker for each.',
         )
     return _PICKLE if serializer is DefaultSerializer else serializer
+
+
+def _close_old_connections() -> None:
+    """Do what Django does around a request, save that a test's transaction goes on."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
 
 def _close_connections() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from peewee import (
@@ -192,9 +193,15 @@ def _read_refs(query: ModelSelect, most: int) -> list[Ref]:
     limited = query.limit(most if own is None else min(own, most))
     meta = query.model._meta
     # The keys alone, unless the query selects columns of its own, which it may order or group by.
-    if query._returning == meta.sorted_fields:
+    # By identity: to compare fields makes an expression of Peewee's, which is true.
+    selected = query._returning
+    if len(selected) == len(meta.sorted_fields) and all(map(is_, selected, meta.sorted_fields)):
         limited = limited.select(*meta.get_primary_keys())
     with connected(database_of(query.model)):
         rows = list(limited)
+    if any(row.get_id() is None or (type(row.get_id()) is tuple and None in row.get_id()) for row in rows):
+        raise UnsupportedTypeError(
+            f"a query of {query.model.__qualname__} does not select its primary key", hint="Select it too."
+        )
     refs = (registry.dehydrate(row) for row in rows)
     return [ref for ref in refs if isinstance(ref, Ref)]

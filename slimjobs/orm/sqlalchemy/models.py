@@ -97,7 +97,9 @@ class MappedClass(Locator):
         """Return whether this is a select() of the class, options for it, or a function."""
         if isinstance(fetch, Select):
             selected = fetch.column_descriptions
-            return len(selected) == 1 and selected[0]["expr"] is self.cls
+            # With a limit, rows that exist would look missing.
+            is_part = fetch._has_row_limiting_clause or fetch._group_by_clauses
+            return not is_part and len(selected) == 1 and selected[0]["expr"] is self.cls
         if isinstance(fetch, (list, tuple)):
             return bool(fetch) and all(self._is_option(option) for option in fetch)
         return self._is_option(fetch) or (callable(fetch) and not isinstance(fetch, type))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.elements import TextClause
 
 from slimjobs.logs import logger
 from slimjobs.orm import drivers
+from slimjobs.orm.sqlalchemy.statements import writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 # Where a session keeps it, in Session.info: it goes with the session, whoever drops that.
 _KEY = "slimjobs.work"
-_WRITING_TEXT = re.compile(
-    r"\s*(insert|update|delete|merge|replace|call|with\b.*\b(insert|update|delete))\b", re.IGNORECASE | re.DOTALL
-)
 
 
 class Work:
@@ -177,9 +173,7 @@ def _note_flush(session: Session, flush: UOWTransaction) -> None:
 
 @event.listens_for(Session, "do_orm_execute")
 def _note_statement(execution: ORMExecuteState) -> None:
-    statement = execution.statement
-    is_write = execution.is_insert or execution.is_update or execution.is_delete
-    if is_write or (isinstance(statement, TextClause) and _WRITING_TEXT.match(statement.text)):
+    if writes(execution):
         _begin(execution.session).has_executed = True
 
 
