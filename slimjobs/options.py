@@ -69,7 +69,7 @@ def fold_call(func: Callable[..., Any] | str, kwargs: dict[str, Any]) -> dict[st
 
 def fold_options(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the options of RQ's `enqueue_call`, those that are ours in their `meta`."""
-    if NAMES.isdisjoint(kwargs):
+    if not ("commit" in kwargs or "on_missing" in kwargs or "wait_for_row" in kwargs):  # faster than a set
         return kwargs
     rest = {name: value for name, value in kwargs.items() if name not in NAMES}
     rest["meta"] = fold({name: value for name, value in kwargs.items() if name in NAMES}, rest.get("meta"))

@@ -117,8 +117,11 @@ class Queue(WritingQueue):
             PayloadTooLargeError: The job was made elsewhere, and is over the limit here.
         """
         payload, stray = self._checks.check(job)
-        write = partial(self._write_job, job, stray, pipeline, at_front, unique)
-        return job if self._waits([(job, payload)], write, pipeline, unique) else write()
+        if job._dependency_ids or (payload is not None and self.may_wait((payload,))):
+            write = partial(self._write_job, job, stray, pipeline, at_front, unique)
+            if self._waits([(job, payload)], write, pipeline, unique):
+                return job
+        return self._write_job(job, stray, pipeline, at_front, unique)
 
     def schedule_job(
         self, job: RQJob, datetime: datetime, pipeline: Pipeline | None = None, unique: bool = False
