@@ -185,10 +185,11 @@ class Queue(WritingQueue):
     ) -> bool:
         """Let jobs be written after the transactions of their rows, if any is open, and return whether they wait."""
         transactions = self.transactions_of(jobs)
+        is_waiting = commit.wait(self, [job for job, _ in jobs], transactions, write, pipeline, unique=unique)
         for _, payload in jobs:
             if payload is not None:
                 payload.transactions = ()  # a job that somebody keeps would keep sessions and their connections
-        return commit.wait(self, [job for job, _ in jobs], transactions, write, pipeline, unique=unique)
+        return is_waiting
 
     def limits_for(self, task: str) -> Limits:
         """Return the limits that hold for a task on this queue."""
