@@ -62,17 +62,11 @@ class Queue(slim.Queue):
             )
         super().__init__(*args, commit=commit, **kwargs)
 
-    def create_job(  # type: ignore[override]  # RQ's other options are handed on as they are
-        self,
-        func: Any,
-        args: tuple[Any, ...] | list[Any] | None = None,
-        kwargs: dict[str, Any] | None = None,
-        **options: Any,
-    ) -> RQJob:
+    def create_job(self, func: Any, *args: Any, **options: Any) -> RQJob:
         """Return a job, with the result's lifetime that the settings name; raises as `slimjobs.Queue.create_job`."""
         if options.get("result_ttl") is None:
             options["result_ttl"] = _default_result_ttl(self.name)
-        return super().create_job(func, args, kwargs, **options)
+        return super().create_job(func, *args, **options)
 
     def _enqueue_job(self, job: RQJob, *args: Any, **kwargs: Any) -> RQJob:
         # The admin's pages fetch jobs of RQ's own class, which the registries of ours take for an id.
