@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import zlib
 
+from slimjobs.codec import MAGIC
 from slimjobs.limits import READABLE_BYTES
 
 # RQ reads both forms. zlib costs more than it saves below, and takes no byte off many small payloads.
 _COMPRESSED_FROM_BYTES = 1024
-_DEFLATED = 8  # the low half of the first byte of all zlib data (RFC 1950, CM)
 
 
 def compress(data: bytes) -> bytes:
-    """Return payload bytes as they are stored, which RQ's `Job.restore` reads either way."""
-    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] and data[0] & 0x0F != _DEFLATED:
+    """Return payload bytes as they are stored: as RQ does, save that small ones of our format stay as they are."""
+    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] == MAGIC:
         return data
     return zlib.compress(data)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rq.exceptions import DeserializationError
-from rq.job import UNEVALUATED
 from rq.job import Job as RQJob
 from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
+from slimjobs.codec import MAGIC
 from slimjobs.compression import compress, inflate
+from slimjobs.editing import editable
 from slimjobs.execution import import_function, load_call
 from slimjobs.limits import for_task, settings
 from slimjobs.payload import Payload, build
@@ -30,22 +31,6 @@ if TYPE_CHECKING:
     from slimjobs.limits import Limits
 
 
-def _editable(name: str) -> Any:
-    """Return RQ's property, whose setter first reads what the payload holds.
-
-    RQ drops the payload when one of its fields is set, and makes it anew from the other fields.
-    """
-    base = getattr(RQJob, name)
-
-    def set_field(self: Job, value: Any) -> None:
-        if self._func_name is UNEVALUATED and self._data is not UNEVALUATED:
-            self._deserialize_data()
-        self.payload = self.uncounted = None
-        base.fset(self, value)
-
-    return property(base.fget, set_field, doc=base.__doc__)
-
-
 class Job(RQJob):
     """A job whose models travel as refs.
 
@@ -58,10 +43,10 @@ class Job(RQJob):
 
     default_serializer: ClassVar[Any] = Serializer
 
-    args = _editable("args")
-    kwargs = _editable("kwargs")
-    instance = _editable("instance")
-    func_name = _editable("func_name")
+    args = editable("args")
+    kwargs = editable("kwargs")
+    instance = editable("instance")
+    func_name = editable("func_name")
 
     def __init__(
         self,
@@ -130,9 +115,12 @@ class Job(RQJob):
             is_counted: Whether the ledger knows of the job already.
         """
         self.data = payload.data
+        if payload.kept is not None:
+            self._func_name, self._instance = payload.function, payload.kept.instance
+            self._args, self._kwargs = payload.kept.args, payload.kept.kwargs
         self.payload = payload
         self._stored = payload.data, payload.stored_data
-        self._omits_empty_fields = is_new_id
+        self._omits_empty_fields = is_new_id and payload.kept is None
         self.uncounted = None if is_counted else entries.Entry.of_payload(self.origin, payload)
 
     def settle(self, *, is_written: bool) -> entries.Entry | None:
@@ -209,8 +197,11 @@ class Job(RQJob):
             super().restore(raw_data)  # raises NoSuchJobError
             return
         stored = raw_data[key]
+        data = inflate(stored, settings().limits.room)
+        if data[:1] == MAGIC:  # whatever serializer RQ's own parts take for the queue's
+            self.serializer = Serializer
         super().restore({**raw_data, key: b""})  # it would inflate without a bound
-        self.data = data = inflate(stored, settings().limits.room)
+        self.data = data
         self._stored = data, stored
 
     def save(self, pipeline: Pipeline | None = None, include_meta: bool = True, include_result: bool = True) -> None:

@@ -31,8 +31,11 @@ class _SlimDefaults(RQBaseWorker):
     job_class: type[RQJob] = Job
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
-        options["serializer"] = options.get("serializer") or self.default_serializer
+        given = options.get("serializer")
+        options["serializer"] = given or self.default_serializer
         super().__init__(queues, *args, **options)
+        if given is None:
+            self._serializer_arg = None  # a SpawnWorker's processes take their class's default too
 
     def perform_job(self, job: RQJob, queue: RQQueue, *args: Any) -> bool:
         """Run a job in the process that is there for it; see `rq.Worker.perform_job`."""

@@ -41,7 +41,7 @@ ROOMS = [
     ["results"],
     ["entries", "refusals", "ledger"],
     ["execution"],
-    ["job"],
+    ["editing", "job"],
     ["unique"],
     ["commit"],
     ["checks", "writing"],
