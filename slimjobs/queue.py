@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from rq.exceptions import NoSuchJobError
 from rq.job import JobStatus
 from rq.queue import Queue as RQQueue
 
@@ -163,16 +162,6 @@ class Queue(WritingQueue):
         if self._waits([(job, payload) for _, job, payload in made], write, pipeline):
             return sorted((job for _, job, _ in made), key=lambda job: bool(job._dependency_ids))
         return write()
-
-    def fetch_job(self, job_id: str) -> RQJob | None:
-        """Return a job of this queue, or None; see `rq.Queue.fetch_job`."""
-        try:
-            job = self.job_class.fetch(job_id, connection=self.connection, serializer=self.serializer)
-        except NoSuchJobError:
-            self.remove(job_id)
-            return None
-        job.origin = job.origin or self.name  # RQ would overlook one that does not say where it belongs
-        return job if job.origin == self.name else None
 
     def may_wait(self, payloads: Sequence[Payload]) -> bool:
         """Return whether new jobs may have transactions to wait for; those that have none need not be made before."""

@@ -44,7 +44,7 @@ ROOMS = [
     ["removal", "stored", "shown", "job"],
     ["unique"],
     ["commit"],
-    ["checks", "writing"],
+    ["checks", "holdings", "writing"],
     ["queue"],
     ["stock"],
     ["enqueuer", "decorator"],
