@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rq.exceptions import DeserializationError
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import SpawnWorker as RQSpawnWorker
@@ -11,10 +14,13 @@ from rq.worker import Worker as RQWorker
 
 from slimjobs import refusals
 from slimjobs.job import Job
+from slimjobs.logs import logger
 from slimjobs.queue import Queue
 from slimjobs.serializer import Serializer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from redis.client import Pipeline
     from rq.job import Job as RQJob
     from rq.queue import Queue as RQQueue
@@ -47,8 +53,34 @@ class _SlimDefaults(RQBaseWorker):
             super().heartbeat(timeout, own)
             own.execute()
 
+    def execute_job(self, job: RQJob, queue: RQQueue) -> None:
+        """Run a job, in a process of its own or in this one; see `rq.Worker.execute_job`."""
+        job.origin = job.origin or queue.name  # or it would end in the registries of a queue without a name
+        super().execute_job(job, queue)
+
+    def handle_exception(self, job: RQJob, *exc_info: Any) -> None:
+        """Let the handlers of exceptions see that of a job; see `rq.Worker.handle_exception`."""
+        with self._handlers_guarded():
+            super().handle_exception(job, *exc_info)
+
+    def clean_registries(self) -> None:
+        """Fail jobs whose workers are gone, and more; see `rq.Worker.clean_registries`."""
+        with self._handlers_guarded():
+            super().clean_registries()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _handlers_guarded(self) -> Iterator[None]:
+        """Keep handlers that ask for arguments which cannot be read from ending the worker."""
+        handlers = self._exc_handlers
+        self._exc_handlers = [partial(_call_handler, handler) for handler in handlers]
+        try:
+            yield
+        finally:
+            self._exc_handlers = handlers
+
     def perform_job(self, job: RQJob, queue: RQQueue, *args: Any) -> bool:
         """Run a job in the process that is there for it; see `rq.Worker.perform_job`."""
+        job.origin = job.origin or queue.name
         if isinstance(job, Job):
             # The queue that comes with a job was made from its name; the worker's own has the limits.
             own = (each for each in self.queues if isinstance(each, Queue) and each.name == queue.name)
@@ -57,6 +89,15 @@ class _SlimDefaults(RQBaseWorker):
             return super().perform_job(job, queue, *args)
         finally:
             refusals.flush_all()  # work horses end without running exit handlers
+
+
+def _call_handler(handler: Callable[..., Any], job: RQJob, *exc_info: Any) -> Any:
+    try:
+        return handler(job, *exc_info)
+    except DeserializationError as error:
+        name = getattr(handler, "__qualname__", type(handler).__qualname__)
+        logger.error("a handler of exceptions, %s, did not run to its end: %s", name, error)
+        return None
 
 
 class Worker(_SlimDefaults, RQWorker):
