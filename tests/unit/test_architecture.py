@@ -44,7 +44,7 @@ ROOMS = [
     ["editing", "job"],
     ["unique"],
     ["commit"],
-    ["checks", "writing"],
+    ["checks", "choices", "writing"],
     ["queue"],
     ["stock"],
     ["enqueuer", "decorator"],
