@@ -29,7 +29,7 @@ from rq.registry import CanceledJobRegistry, FailedJobRegistry
 from rq.webhook import Webhook
 from rq.worker_pool import WorkerPool
 
-from slimjobs import Job, Queue, Serializer, SimpleWorker, SpawnWorker, Worker
+from slimjobs import Job, Queue, SimpleWorker, SpawnWorker, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,10 +100,8 @@ class Stage:
             self.work()
 
     def rq(self, command: str, *arguments: str) -> None:
-        """Run a command of RQ's own, with slimjobs' classes."""
-        classes = ("--job-class", "slimjobs.Job", "--queue-class", "slimjobs.Queue")
-        serializer = ("--serializer", "slimjobs.Serializer")
-        self.processes.run("-m", "rq.cli", command, "--url", self.redis_url, *classes, *serializer, *arguments)
+        """Run a command of RQ's own."""
+        self.processes.run("-m", "rq.cli", command, "--url", self.redis_url, *arguments)
 
 
 def work(stage: Stage, _: Job) -> None:
@@ -119,8 +117,7 @@ def work_as(worker_class: Any) -> Callable[[Stage, Job], None]:
 
 
 def work_in_a_pool(stage: Stage, _: Job) -> None:
-    ours: Any = {"worker_class": Worker, "job_class": Job, "queue_class": Queue, "serializer": Serializer}
-    pool = WorkerPool([stage.queue], connection=stage.redis, num_workers=1, **ours)
+    pool = WorkerPool([stage.queue], connection=stage.redis, num_workers=1, worker_class=Worker)
     pool.start(burst=True, logging_level="ERROR")
 
 

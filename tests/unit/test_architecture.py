@@ -44,7 +44,7 @@ ROOMS = [
     ["removal", "stored", "shown", "job"],
     ["unique"],
     ["commit"],
-    ["checks", "holdings", "writing"],
+    ["checks", "choices", "holdings", "writing"],
     ["queue"],
     ["stock"],
     ["enqueuer", "decorator"],
