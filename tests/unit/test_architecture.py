@@ -41,7 +41,7 @@ ROOMS = [
     ["results"],
     ["entries", "refusals", "ledger"],
     ["execution"],
-    ["removal", "stored", "shown", "job"],
+    ["presence", "stored", "shown", "job"],
     ["unique"],
     ["commit"],
     ["checks", "choices", "holdings", "writing"],
