@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rq.utils import resolve_function_reference
 
-from slimjobs.errors import ConfigurationError, UnsupportedTypeError
+from slimjobs.errors import ConfigurationError
 from slimjobs.options import split
 from slimjobs.parts import call_parts
 from slimjobs.refs import Ref
@@ -41,7 +41,7 @@ class Call:
     task: str | None
     function: str | None
     instance: Any = None
-    args: tuple[Any, ...] = ()
+    args: tuple[Any, ...] | list[Any] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] | None = None
     commit: Commit | None = None
@@ -60,11 +60,10 @@ def call_of(
     """Return the call that RQ's arguments describe.
 
     Raises:
-        UnsupportedTypeError: No worker could import the function.
         ConfigurationError: The arguments are of the wrong kind.
     """
-    positional: Any = args or ()
-    keywords: Any = kwargs or {}
+    positional: Any = () if args is None else args
+    keywords: Any = {} if kwargs is None else kwargs
     if not isinstance(positional, (list, tuple)) or not isinstance(keywords, dict):
         raise ConfigurationError("args= takes a list or a tuple, kwargs= a dict")
     if keywords and not all(type(name) is str for name in keywords):
@@ -74,14 +73,8 @@ def call_of(
     if inspect.isclass(instance):  # a class method, which its path finds
         instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
     task = task_of(function, instance)
-    if "<" in function:
-        raise UnsupportedTypeError(
-            "no worker could import a lambda or a function inside a function",
-            hint="Define it at the top of a module.",
-            task=task,
-        )
     stored_meta, commit = split(meta)
-    return Call(task, function, instance, tuple(positional), dict(keywords), stored_meta, commit)
+    return Call(task, function, instance, positional, dict(keywords), stored_meta, commit)
 
 
 def task_of(function: str | None, instance: Any) -> str:

@@ -88,7 +88,7 @@ class Checks:
             raise ConfigurationError(f"job {job.id} has another serializer than the queue {queue.name!r}")
         if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since
             task = task_of(job.func_name, job.instance)
-            call = Call(task, job.func_name, job.instance, tuple(job.args), job.kwargs, job.meta)
+            call = Call(task, job.func_name, job.instance, job.args, job.kwargs, job.meta)
             payload = self._build(call, format_of(job.serializer))
             if not isinstance(job, Job):
                 job._data = payload.data
@@ -98,7 +98,7 @@ class Checks:
             job.take(payload, is_new_id=False, is_counted=job.enqueued_at is not None)
         elif payload is not None and not self._is_checked(job, payload):
             told = payload.commit
-            call = Call(payload.task, payload.function, job.instance, tuple(job.args), job.kwargs, job.meta, told)
+            call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta, told)
             checked = self._build(call, format_of(job.serializer))
             checked.transactions = payload.transactions  # the models are not there any more, only their refs
             payload = checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from slimjobs.codec import MAGIC
 from slimjobs.errors import PayloadDecodeError
 from slimjobs.limits import readable_bytes
 from slimjobs.sizes import format_size
@@ -17,8 +18,8 @@ _STEP_BYTES = 2**16
 
 
 def compress(data: bytes) -> bytes:
-    """Return payload bytes as they are stored, which RQ's `Job.restore` reads either way."""
-    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] and data[0] & 0x0F != _DEFLATED:
+    """Return payload bytes as they are stored: as RQ does, save that small ones of our format stay as they are."""
+    if len(data) < _COMPRESSED_FROM_BYTES and data[:1] == MAGIC:
         return data
     return zlib.compress(data)
 

@@ -11,7 +11,7 @@ from slimjobs.errors import SlimjobsError
 from slimjobs.refs import Ref, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # RQ cuts each argument to 75 characters as well (rq.job.Job.get_call_string).
 _MOST_CHARACTERS = 75
@@ -22,7 +22,7 @@ _SIZED = frozenset({str, bytes, list, tuple, set, frozenset, dict, bytearray})
 _PLAIN = frozenset({int, float, bool, type(None), str, bytes})
 
 
-def describe_call(task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, with_values: bool = False) -> str:
+def describe_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, with_values: bool = False) -> str:
     """Return a call as text: `app.jobs.send_email(<Email 1>, list[100])`.
 
     Args:

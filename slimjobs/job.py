@@ -120,9 +120,12 @@ class Job(ShownJob):
             is_counted: Whether the ledger knows of the job already.
         """
         self.data = payload.data
+        if payload.kept is not None:
+            self._func_name, self._instance = payload.function, payload.kept.instance
+            self._args, self._kwargs = payload.kept.args, payload.kept.kwargs
         self.payload = payload
         self._stored = payload.data, payload.stored_data
-        self._omits_empty_fields = is_new_id
+        self._omits_empty_fields = is_new_id and payload.kept is None
         self.uncounted = None if is_counted else entries.Entry.of_payload(self.origin, payload)
 
     def settle(self, *, is_written: bool) -> entries.Entry | None:

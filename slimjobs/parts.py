@@ -13,7 +13,7 @@ from slimjobs.refs import Ref
 from slimjobs.registry import is_registered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slimjobs.errors import Part
 
@@ -33,7 +33,7 @@ _CONTAINERS = (list, tuple, set, frozenset, dict)
 _LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
-def call_parts(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], meta: Any = None) -> dict[str, Any]:
+def call_parts(instance: Any, args: Sequence[Any], kwargs: Mapping[str, Any], meta: Any = None) -> dict[str, Any]:
     """Return the parts of a call by path: `args[0]`, `kwargs['body']`, and what else it carries."""
     parts = {} if instance is None else {"self": instance}
     if len(args) > _MOST_CHILDREN:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slimjobs import parts, registry
 from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
 from slimjobs.compression import compress
 from slimjobs.descriptions import describe_call
-from slimjobs.errors import PayloadTooLargeError, SlimjobsError, describe_parts
+from slimjobs.errors import PayloadTooLargeError, SlimjobsError, UnsupportedTypeError, describe_parts
 from slimjobs.limits import settings
 from slimjobs.logs import logger, size_warnings
 from slimjobs.sizes import format_pair
@@ -50,6 +50,7 @@ class Payload:
         commit: When the job itself was told to be enqueued, or None.
         queue: The name of the queue that checked it, or "".
         is_counted: Whether the ledger knows of it already.
+        kept: The call, where a job shows what it was given until it is read again, else None.
     """
 
     task: str
@@ -65,6 +66,7 @@ class Payload:
     commit: Commit | None = None
     queue: str = ""
     is_counted: bool = False
+    kept: Call | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -81,7 +83,12 @@ class Format:
     """Our own wire format, as a way to write calls and values.
 
     `serializer` has another for serializers that are not ours.
+
+    Attributes:
+        keeps_calls: Whether a job is as RQ's own is, and shows what it was given until it is read again.
     """
+
+    keeps_calls: ClassVar[bool] = False
 
     def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:
         """Return the bytes of a call, or None as soon as they cannot fit into `room` bytes.
@@ -114,9 +121,15 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
 
     Raises:
         PayloadTooLargeError: It is over the limit of its mode.
-        UnsupportedTypeError: Something in it cannot travel.
+        UnsupportedTypeError: Something in it cannot travel, or no worker could import the function.
         UnsavedModelError: A model in it has no primary key.
     """
+    if "<" in str(call.function) and not form.keeps_calls:
+        raise UnsupportedTypeError(
+            "no worker could import a lambda or a function inside a function",
+            hint="Define it at the top of a module.",
+            task=call.task,
+        )
     encoded = encode(call, limits, form, queue)
     with_values = settings().describe == "values"
     return Payload(
@@ -132,6 +145,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         transactions=encoded.transactions,
         commit=call.commit,
         queue=queue,
+        kept=call if form.keeps_calls else None,
     )
 
 

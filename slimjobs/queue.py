@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rq.job import JobStatus
@@ -65,11 +66,12 @@ class Queue(WritingQueue):
         if not issubclass(self.job_class, Job):
             raise ConfigurationError(f"job_class must be a slimjobs.Job, not {self.job_class.__qualname__}")
 
-    def create_job(  # type: ignore[override]  # RQ's other options are handed on as they are
+    def create_job(  # RQ's other options are handed on as they are
         self,
         func: Any,
         args: tuple[Any, ...] | list[Any] | None = None,
         kwargs: dict[str, Any] | None = None,
+        *more: Any,
         **options: Any,
     ) -> RQJob:
         """Return a job whose payload is made and checked; see `rq.Queue.create_job`.
@@ -81,9 +83,12 @@ class Queue(WritingQueue):
         """
         if isinstance(func, Job):  # made already, when its transaction was still open
             return func
+        if more:  # the command line of RQ gives its options by position
+            options.update(_CREATE_JOB.bind(None, func, args, kwargs, *more).arguments)
+            return self.create_job(**{name: value for name, value in options.items() if name != "self"})
         is_made = isinstance(func, Payload)
         payload = func if is_made else self._checks.build(func, args, kwargs, options.get("meta"))
-        return super().create_job(cast("Any", payload), **options)
+        return super().create_job(cast("Any", payload), args, kwargs, **options)
 
     def enqueue(self, f: Any, *args: Any, **kwargs: Any) -> RQJob:
         """Enqueue a call, see `rq.Queue.enqueue`; also takes `on_missing`, `wait_for_row` and `commit`.
@@ -199,7 +204,11 @@ class Queue(WritingQueue):
         """Run a job of a synchronous queue; see `rq.Queue.run_job`."""
         if isinstance(job, Job):
             job.queue_limits = self.limits
+            job.data = job.data  # RQ's setter: it is read anew, as a worker reads it
         return super().run_job(job)
+
+
+_CREATE_JOB = signature(RQQueue.create_job)
 
 
 def _job_options(data: EnqueueData) -> dict[str, Any]:

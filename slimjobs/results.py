@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rq.exceptions import DeserializationError
+from rq.job import Retry
 from rq.results import Result
 from rq.serializers import resolve_serializer
 from rq.utils import decode_redis_hash
 
 from slimjobs import fields
-from slimjobs.codec import NO_LIMIT, Refused
+from slimjobs.codec import NO_LIMIT, Refused, register_type
 from slimjobs.errors import SlimjobsError
 from slimjobs.logs import logger
 from slimjobs.parts import measure
@@ -71,6 +72,15 @@ def storable_result(result: Any, task: str, job_id: str, limits: Limits, form: F
         extra={"task": task, "job_id": job_id, "result_bytes": size_bytes, "limit_bytes": limits.max_result_bytes},
     )
     return result if is_kept else f"slimjobs: result of {task} not stored: {reason}"
+
+
+def _fields_of(retry: Retry) -> dict[str, Any]:
+    fields = {"max": retry.max, "interval": retry.intervals}
+    return {**fields, "enqueue_at_front": True} if getattr(retry, "enqueue_at_front", False) else fields
+
+
+# A function asks for another try by returning one, which RQ stores.
+register_type(Retry, encode=_fields_of, decode=lambda fields: Retry(**fields))
 
 
 @dataclass(frozen=True)

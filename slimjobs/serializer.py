@@ -73,6 +73,8 @@ class ForeignFormat(Format):
     nothing of slimjobs. Limits and counts hold.
     """
 
+    keeps_calls = True
+
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
 

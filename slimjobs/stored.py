@@ -12,7 +12,8 @@ from rq.serializers import resolve_serializer
 
 from slimjobs import fields
 from slimjobs.calls import task_of
-from slimjobs.compression import compress, inflate
+from slimjobs.codec import MAGIC
+from slimjobs.compression import compress, inflate, inflate_beginning
 from slimjobs.errors import PayloadDecodeError, SlimjobsError
 from slimjobs.logs import damage_warnings, logger
 from slimjobs.presence import PresentJob
@@ -112,11 +113,13 @@ class StoredJob(PresentJob):
             super().restore({**readable, "data": b""})
         if exc_info:
             self._exc_info = fields.read_text(exc_info)
-        self._read_meta(meta)
         self._unopened, self._inflate_error = stored or b"", None
         if stored is None:
             self._inflate_error = PayloadDecodeError("it is missing")
             self.unreadable["payload"] = self._inflate_error.describe()
+        if self.serializer is not Serializer and inflate_beginning(self._unopened, 1024)[:1] == MAGIC:
+            self.serializer = Serializer  # whatever serializer RQ's own parts take for the queue's
+        self._read_meta(meta)
         if self.unreadable:
             self._warn()
 

@@ -21,6 +21,7 @@ from slimjobs.serializer import Serializer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from redis.client import Pipeline
     from rq.job import Job as RQJob
     from rq.queue import Queue as RQQueue
 
@@ -37,8 +38,20 @@ class _SlimDefaults(RQBaseWorker):
     job_class: type[RQJob] = Job
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
-        options["serializer"] = options.get("serializer") or self.default_serializer
+        given = options.get("serializer")
+        options["serializer"] = given or self.default_serializer
         super().__init__(queues, *args, **options)
+        if given is None:
+            self._serializer_arg = None  # a SpawnWorker's processes take their class's default too
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell that the worker is alive, see `rq.Worker.heartbeat`; in one round trip where RQ takes three."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        with self.connection.pipeline(transaction=False) as own:
+            super().heartbeat(timeout, own)
+            own.execute()
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         """Run a job, in a process of its own or in this one; see `rq.Worker.execute_job`."""

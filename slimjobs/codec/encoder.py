@@ -15,7 +15,7 @@ from slimjobs.errors import PayloadTooLargeError, SlimjobsError, UnsupportedType
 from slimjobs.refs import Ref, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 # A packer keeps its buffer, so one that grew is not kept.
 _KEPT_BYTES = 2**20
@@ -97,7 +97,7 @@ class Encoder:
         self,
         function: str | None,
         instance: Any,
-        args: tuple[Any, ...],
+        args: Sequence[Any],
         kwargs: dict[str, Any],
         room: int = NO_LIMIT,
         models: list[Any] | None = None,
