@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.serializers import Serializer as RQSerializer
 
-# Enough of compressed data for its first byte.
-_FIRST_BYTES = 64
-
 
 class StoredJob(PresentJob):
     """The part of our job that is read from Redis and written back.
@@ -116,14 +113,13 @@ class StoredJob(PresentJob):
             super().restore({**readable, "data": b""})
         if exc_info:
             self._exc_info = fields.read_text(exc_info)
-        # Whatever serializer RQ's own parts take for the queue's.
-        if self.serializer is not Serializer and inflate_beginning(stored or b"", _FIRST_BYTES)[:1] == MAGIC:
-            self.serializer = Serializer
-        self._read_meta(meta)
         self._unopened, self._inflate_error = stored or b"", None
         if stored is None:
             self._inflate_error = PayloadDecodeError("it is missing")
             self.unreadable["payload"] = self._inflate_error.describe()
+        if self.serializer is not Serializer and inflate_beginning(self._unopened, 1024)[:1] == MAGIC:
+            self.serializer = Serializer  # whatever serializer RQ's own parts take for the queue's
+        self._read_meta(meta)
         if self.unreadable:
             self._warn()
 
