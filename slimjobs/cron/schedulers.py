@@ -1,9 +1,8 @@
-"""RQ's cron with slim queues: jobs are checked when they are registered, and none can stop the others."""
+"""RQ's CronScheduler: refuses bad jobs at the start, and goes on whatever happens to one job or to Redis."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,107 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq import cron as rq_cron
 from rq.exceptions import SchedulerNotFound, StopRequested
 
-from slimjobs.descriptions import describe_arguments
-from slimjobs.enqueuer import options_of
+from slimjobs.cron.jobs import CronJob
 from slimjobs.errors import ConfigurationError, SlimjobsError
-from slimjobs.limits import settings
-from slimjobs.queue import Queue
-
-try:
-    from rq import cron as rq_cron
-    from rq import cron_job_registry
-    from rq.cron import register
-except ImportError:
-    raise ConfigurationError("this RQ has no cron that slimjobs knows; install RQ 3.0 or later") from None
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis import Redis
     from redis.client import Pipeline
-    from rq.job import Job as RQJob
-    from rq.queue import Queue as RQQueue
 
-__all__ = ["CronJob", "CronScheduler", "create_cron", "register"]
-
-# How long a meta may be, in characters of JSON, to be shown in the scheduler's own hash.
-_MOST_META_CHARACTERS = 1024
 # How soon a scheduler that lost Redis asks again.
 _RECONNECT_SECONDS = 1.0
 _silent = logging.getLogger("slimjobs.cron.silent")
 _silent.disabled = True
 # What RQ's module has imported, and may be replaced there.
 _rq: Any = rq_cron
-
-
-class CronJob(rq_cron.CronJob):
-    """A call that is enqueued again and again; see `rq.cron.CronJob`.
-
-    The options of a decorated task hold where the cron job has none of its own.
-
-    Attributes:
-        queue_class: The class of the queue that it is enqueued to.
-    """
-
-    queue_class: ClassVar[type[RQQueue]] = Queue
-
-    def check(self, connection: Redis) -> None:
-        """Make a job, hold it against its limits, and drop it: what could not be enqueued is told before it is due.
-
-        Raises:
-            PayloadTooLargeError: The payload is over its limit.
-            UnsupportedTypeError: Something in it cannot travel.
-            UnsavedModelError: A model in it has no row.
-        """
-        func: Any = self.func
-        queue = self.queue_class(self.queue_name, connection=connection)
-        queue.create_job(func, args=self.args, kwargs=self.kwargs, meta=self._options().get("meta"))
-
-    def enqueue(self, connection: Redis) -> RQJob:
-        """Enqueue the job and record it in the history, in one round trip; raises as `check`."""
-        if not self.func:
-            return super().enqueue(connection)  # which says what is wrong
-        queue = self.queue_class(self.queue_name, connection=connection)
-        with connection.pipeline() as pipeline:
-            options = {**self._options(), "args": self.args, "kwargs": self.kwargs, "pipeline": pipeline}
-            job = queue.enqueue(self.func, **options)
-            # A job that waits for others is enqueued later.
-            moment = (job.enqueued_at or _rq.now()).timestamp()
-            pipeline.zadd(self.job_history_key, {job.id: moment})
-            pipeline.zremrangebyrank(self.job_history_key, 0, -(_rq.DEFAULT_CRON_JOB_HISTORY_LIMIT + 1))
-            pipeline.expire(self.job_history_key, _rq.DEFAULT_CRON_JOB_HISTORY_TTL)
-            cron_job_registry.add(self.name, pipeline, enqueue_timestamp=moment)
-            pipeline.execute()
-        logging.getLogger(rq_cron.__name__).info("Enqueued job %s to queue %s", self.func_name, self.queue_name)
-        return job
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what monitoring shows of it: its arguments as descriptions do, in types and refs."""
-        args, kwargs, job_options = self.args, self.kwargs, self.job_options
-        self.args, self.kwargs = (), {}  # RQ would write them out in full
-        self.job_options = {name: value for name, value in job_options.items() if name != "meta"}
-        try:
-            mapping: dict[str, Any] = super().to_dict()
-        finally:
-            self.args, self.kwargs, self.job_options = args, kwargs, job_options
-        with_values = settings().describe == "values"
-        shown, named = describe_arguments(args, kwargs, with_values=with_values)
-        mapping["args"] = json.dumps(shown) if shown else None
-        mapping["kwargs"] = json.dumps(named) if named else None
-        if "meta" in job_options:
-            meta = _rq.safe_json_dumps(job_options["meta"])
-            mapping["meta"] = meta if len(meta) <= _MOST_META_CHARACTERS else _rq.NOT_JSON_SERIALIZABLE
-        return mapping
-
-    def _options(self) -> dict[str, Any]:
-        own = self.job_options
-        of_task = options_of(self.func)
-        if own.get("result_ttl") == _rq.DEFAULT_RESULT_TTL and "result_ttl" in of_task:
-            # RQ sets its default where none is given.
-            own = {name: value for name, value in own.items() if name != "result_ttl"}
-        return {**of_task, **own}
 
 
 class CronScheduler(rq_cron.CronScheduler):
@@ -130,7 +46,8 @@ class CronScheduler(rq_cron.CronScheduler):
         super().__init__(*args, **options)
         self._found: list[dict[str, Any]] | None = None
         self._is_cut_off = False
-        self._is_stopping = False
+        self._is_waiting = False
+        self._stop_signal: int | None = None
 
     def register(self, *args: Any, **options: Any) -> Any:
         """Register a function to be enqueued at intervals or by a cron string; see `rq.cron.CronScheduler.register`.
@@ -176,6 +93,7 @@ class CronScheduler(rq_cron.CronScheduler):
 
     def enqueue_jobs(self) -> list[rq_cron.CronJob]:
         """Enqueue the jobs that are due, each whatever becomes of the others."""
+        self._is_waiting = False
         moment = _rq.now()
         enqueued: list[rq_cron.CronJob] = []
         for job in self._cron_jobs:
@@ -201,8 +119,10 @@ class CronScheduler(rq_cron.CronScheduler):
 
     def calculate_sleep_interval(self) -> float:
         """Return the seconds until the next job is due, or until Redis is asked for again."""
+        seconds: float = _RECONNECT_SECONDS if self._is_cut_off else super().calculate_sleep_interval()
+        self._is_waiting = True
         self._stop_if_asked()
-        return _RECONNECT_SECONDS if self._is_cut_off else super().calculate_sleep_interval()
+        return seconds
 
     def save(self, pipeline: Pipeline | None = None) -> None:
         """Write what monitoring shows of the scheduler, as far as Redis can be reached."""
@@ -256,13 +176,15 @@ class CronScheduler(rq_cron.CronScheduler):
         self._is_cut_off = False
 
     def _request_stop(self, signum: Any, frame: Any) -> None:
-        # The exception is lost where the signal comes inside of what catches all, such as logging.
-        self._is_stopping = True
-        super()._request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        # An exception is lost where a signal comes inside of what catches all, such as logging, and logging may not
+        # be entered there again. So all but the second one is heard between jobs and while waiting.
+        if self._is_waiting or self._stop_signal is not None:
+            super()._request_stop(signum, frame)  # type: ignore[no-untyped-call]  # raises
+        self._stop_signal = signum
 
     def _stop_if_asked(self) -> None:
-        if self._is_stopping:
-            raise StopRequested
+        if self._stop_signal is not None:
+            super()._request_stop(self._stop_signal, None)  # type: ignore[no-untyped-call]  # raises
 
 
 def create_cron(connection: Redis) -> CronScheduler:
