@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import json
+import sys
+import urllib.request
 from contextlib import contextmanager
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import queue_samples
 import rq
 import sample_app
-from queue_samples import Letter, run_worker
+from mirakuru import HTTPExecutor
+from port_for import get_port
+from queue_samples import DEADLINE_SECONDS, Letter, run_worker
 
 from slimjobs import Job, Queue, Ref, SimpleWorker
 
@@ -157,6 +163,19 @@ def test_a_damaged_job_hinders_no_page(queue: Queue, redis: Redis, dashboard: Da
     assert dashboard.post(f"/job/{bad.id}/requeue") == {"status": "OK"}
     assert dashboard.post(f"/job/{bad.id}/delete") == {"status": "OK"}
     assert not redis.exists(bad.key)
+
+
+def test_its_command_line_reads_slim_jobs(queue: Queue, redis: Redis, redis_url: str) -> None:
+    done = queue.enqueue(queue_samples.read, Letter(1, ""))
+    run_worker(SimpleWorker, "letters", redis)
+    port = get_port(None)
+    command = [sys.executable, "-m", "slimjobs.contrib.rq_dashboard", "--bind", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/0/data/job/{done.id}.json"
+    executor = HTTPExecutor(
+        [*command, "--redis-url", redis_url], url=url, method="GET", timeout=DEADLINE_SECONDS, stdout=DEVNULL
+    )
+    with executor, urllib.request.urlopen(url) as answer:
+        assert json.load(answer)["result"] == "dear"
 
 
 def test_stock_jobs_are_shown_as_before(redis: Redis, dashboard: Dashboard) -> None:
