@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import signal
@@ -178,6 +179,18 @@ def test_errors_of_others_are_logged_with_the_task(
 
     assert [job.func_name for job in enqueued] == ["sample_app.subject"]
     assert "sample_app.record: cron job not enqueued (RuntimeError)" in caplog.text
+
+
+def test_a_row_of_an_open_transaction_is_told_of_and_not_waited_for(
+    redis: Redis, scheduler: CronScheduler, shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with importlib.import_module("django.db").transaction.atomic():
+        newsletter = shop.Newsletter.objects.create(title="weekly")
+        scheduler.register(sample_app.record, "letters", args=(newsletter,), interval=60)
+        scheduler.enqueue_jobs()
+        assert Queue("letters", connection=redis).count == 1
+
+    assert "sample_app.record: enqueued in a pipeline, which cannot wait" in caplog.text
 
 
 def test_a_signal_ends_it_between_two_jobs(
