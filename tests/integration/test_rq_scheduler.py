@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,23 @@ def test_what_comes_again_keeps_its_payload(redis: Redis, scheduler: Any) -> Non
     meta = Job.fetch(job.id, redis).meta
     assert (meta["interval"], meta["repeat"]) == (60, 1)
     assert redis.llen("loads") == 2
+    assert count(redis, "queue_samples.read", "letters").jobs == 1
+
+
+def test_its_process_moves_slim_jobs(redis: Redis, redis_url: str, scheduler: Any) -> None:
+    job = scheduler.enqueue_at(LONG_AGO, queue_samples.read, Letter(1, ""))
+    options = ["--burst", "--url", redis_url, "--job-class", "slimjobs.Job", "--queue-class", "slimjobs.Queue"]
+    code = "from rq_scheduler.scripts.rqscheduler import main; main()"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, *options], check=True, capture_output=True)
+    run_worker(Worker, "letters", redis)
+
+    assert Job.fetch(job.id, redis).return_value() == "dear"
+
+
+def test_a_row_of_an_open_transaction_is_not_waited_for(redis: Redis, scheduler: Any, shop: Any) -> None:
+    with importlib.import_module("django.db").transaction.atomic():
+        job = scheduler.enqueue_at(LONG_AGO, sample_app.record, shop.Newsletter.objects.create(title="weekly"))
+        assert redis.exists(job.key)
 
 
 def test_cron_strings(redis: Redis, scheduler: Any) -> None:
