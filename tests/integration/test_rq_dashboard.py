@@ -7,6 +7,8 @@ import json
 import sys
 import urllib.request
 from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +122,40 @@ def test_it_shows_what_a_worker_is_at(queue: Queue, redis: Redis, dashboard: Das
 
         assert worker["current_job"]["description"] == worker["current_job"]["call_string"] == description
         assert SECRET not in str(worker)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ([Letter(1, SECRET), {"of": Letter(1, "")}], ["<Letter 1>", {"of": "<Letter 1>"}]),
+        ((Decimal("1.5"), date(2026, 1, 2)), ["1.5", "2026-01-02"]),
+        ({"bytes": b"123", "set": {1, 2}}, {"bytes": "bytes[3]", "set": "set[2]"}),
+        ({("a", "b"): 1}, "dict[1]"),
+    ],
+)
+def test_results_and_metas_are_shown_that_are_no_json(
+    queue: Queue, redis: Redis, dashboard: Dashboard, value: Any, shown: Any
+) -> None:
+    job = queue.enqueue(queue_samples.give, value, meta={"value": value})
+    run_worker(SimpleWorker, "letters", redis)
+
+    page = dashboard.get(f"/0/data/job/{job.id}.json")
+    assert page["result"] == shown
+    assert json.loads(page["metadata"]) == {"value": shown} or shown == "dict[1]"
+
+
+def test_what_cannot_be_read_of_results_and_metas_hinders_no_page(
+    queue: Queue, redis: Redis, dashboard: Dashboard
+) -> None:
+    job = queue.enqueue(queue_samples.read, Letter(1, ""))
+    run_worker(SimpleWorker, "letters", redis)
+    redis.hset(job.key, "meta", b"\xc1\x01damaged")
+    redis.xadd(f"rq:results:{job.id}", {"type": 1, "return_value": "wQFkYW1hZ2Vk", "created_at": "1"})
+
+    assert [each["id"] for each in dashboard.jobs("finished")] == [job.id]
+    page = dashboard.get(f"/0/data/job/{job.id}.json")
+    assert "its result cannot be read" in page["result"]
+    assert "unserialized" in page["metadata"]
 
 
 def test_it_requeues_with_all_that_a_job_was_told(queue: Queue, redis: Redis, dashboard: Dashboard) -> None:
