@@ -212,6 +212,15 @@ def pass_on(letter: Letter) -> str:
     return slimjobs.Queue(job.origin, connection=job.connection).enqueue(read, letter).id
 
 
+def fail_after_enqueueing(letter: Letter, text: str, **named: Any) -> None:
+    """Write to Redis what it was given, and fail."""
+    job = get_current_job()
+    assert job is not None
+    rows().set("told", text)
+    slimjobs.Queue("inner", connection=job.connection).enqueue(give, [letter, text, named])
+    raise RuntimeError("the task failed")
+
+
 def refuse_one() -> None:
     """Let a call be refused inside a job."""
     job = get_current_job()

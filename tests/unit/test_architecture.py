@@ -49,6 +49,7 @@ ROOMS = [
     ["stock"],
     ["enqueuer", "decorator"],
     ["scheduler"],
+    ["cron"],
     ["worker"],
     ["contrib"],
     ["__init__"],
