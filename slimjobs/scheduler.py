@@ -39,6 +39,7 @@ class Scheduler(RQScheduler):
 
     def _works_to_the_end(self, outages: Throttle) -> bool:
         try:
+            self._forget_locks_that_are_gone()
             super().work()  # type: ignore[no-untyped-call]
         except RedisError as error:
             if not self._stop_requested and outages.admit(type(error)) is not None:
@@ -47,6 +48,13 @@ class Scheduler(RQScheduler):
                 self.log.warning("Scheduler stops without Redis; its locks expire within %s s", self.interval + 60)
             return self._stop_requested
         return True
+
+    def _forget_locks_that_are_gone(self) -> None:
+        # Redis may have lost its keys. Before RQ 2.11 a heartbeat does not take a lock again.
+        gone = {name for name in self._acquired_locks if not self.connection.exists(self.get_locking_key(name))}
+        if gone:
+            self._acquired_locks -= gone
+            self.lock_acquisition_time = None
 
     def work_once(self) -> set[str]:
         """Move what is due on the queues whose locks are free, release them, and return the names of these queues."""

@@ -52,15 +52,15 @@ def schedule_every_kind(queue: rq.Queue) -> None:
     edit("elsewhere", {"origin": "another queue"})
     edit("canceled", {"status": "canceled"})
     redis.hdel(add("no-timeout").key, "timeout")
-    deferred = add("deferred")
-    redis.hset(deferred.key, "status", "deferred")
-    redis.zadd(DeferredJobRegistry(queue=queue).key, {deferred.id: 1})
-    redis.rpush(deferred.dependents_key, "other")
     add("canceled-in-order").cancel()
     add("deleted").delete()
     redis.delete(add("expired").key)
     redis.set(f"rq:job:{name}-to-be-kept", "x")
     if KNOWS_RATE_LIMITS:
+        deferred = add("deferred")
+        redis.hset(deferred.key, "status", "deferred")
+        redis.zadd(DeferredJobRegistry(queue=queue).key, {deferred.id: 1})
+        redis.rpush(deferred.dependents_key, "other")
         add("unique", unique=True)
         add("unique-ttl", unique=True, ttl=1000)
         for number in range(3):
@@ -105,15 +105,16 @@ def _inflated(data: bytes) -> bytes:
 @pytest.mark.parametrize("at_most", [100, 1])
 def test_it_leaves_all_that_rqs_own_scheduler_leaves(redis: Redis, queue_class: type[rq.Queue], at_most: int) -> None:
     found = []
+    queue = queue_class(QUEUE, connection=redis)
     for is_ours in (False, True):
         redis.flushdb()
-        schedule_every_kind(queue_class(QUEUE, connection=redis))
+        schedule_every_kind(queue)
         if is_ours:
             schedule = Schedule(QUEUE, redis)
             while schedule.move_due(at_most).due:
                 pass
         else:
-            scheduler = RQScheduler([QUEUE], redis, logging_level="WARNING")
+            scheduler = RQScheduler([QUEUE], redis, serializer=queue.serializer, logging_level="WARNING")
             scheduler.prepare_registries([QUEUE])
             scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
         found.append(contents(redis))
