@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from rq.exceptions import DeserializationError
+from rq.job import UNEVALUATED
 from rq.job import Job as RQJob
-from rq.serializers import resolve_serializer
 from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
-from slimjobs.codec import MAGIC
-from slimjobs.compression import compress, inflate
-from slimjobs.editing import editable
 from slimjobs.execution import import_function, load_call
-from slimjobs.limits import for_task, settings
+from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
 from slimjobs.scopes import scope
 from slimjobs.serializer import Serializer, format_of
+from slimjobs.shown import ShownJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,22 +28,35 @@ if TYPE_CHECKING:
     from slimjobs.limits import Limits
 
 
-class Job(RQJob):
+def _editable(name: str) -> Any:
+    """Return RQ's property, whose setter first reads what the payload holds.
+
+    RQ drops the payload when one of its fields is set, and makes it anew from the other fields.
+    """
+    base = getattr(RQJob, name)
+
+    def set_field(self: Job, value: Any) -> None:
+        if self._func_name is UNEVALUATED and self._data is not UNEVALUATED:
+            self._deserialize_data()
+        self.payload = self.uncounted = None
+        base.fset(self, value)
+
+    return property(base.fget, set_field, doc=base.__doc__)
+
+
+class Job(ShownJob):
     """A job whose models travel as refs.
 
     Attributes:
-        default_serializer: What payloads are written and read with where none is given.
         payload: The checked payload of a job that was made in this process, else None.
         uncounted: What the ledger is to count of a job that is not written yet, else None.
         queue_limits: The limits of the queue that the job runs for, where they are known.
     """
 
-    default_serializer: ClassVar[Any] = Serializer
-
-    args = editable("args")
-    kwargs = editable("kwargs")
-    instance = editable("instance")
-    func_name = editable("func_name")
+    args = _editable("args")
+    kwargs = _editable("kwargs")
+    instance = _editable("instance")
+    func_name = _editable("func_name")
 
     def __init__(
         self,
@@ -54,16 +64,11 @@ class Job(RQJob):
         connection: Redis | None = None,
         serializer: RQSerializer | str | None = None,
     ) -> None:
-        super().__init__(id, connection=connection)
-        # RQ would look at the methods of the serializer for each job, which takes longer than the rest.
-        serializer = serializer or self.default_serializer
-        self.serializer = serializer if serializer is Serializer else resolve_serializer(serializer)
+        super().__init__(id, connection, serializer)
         self.payload: Payload | None = None
         self.uncounted: entries.Entry | None = None
         self._counted: entries.Entry | None = None
         self.queue_limits: Limits | None = None
-        # The payload as it was last read or written, to spare compressing it at every save.
-        self._stored: tuple[bytes, bytes] | None = None
         # Nothing can be left of an earlier job of this id, whose fields would have to be emptied.
         self._omits_empty_fields = False
 
@@ -151,6 +156,7 @@ class Job(RQJob):
 
     def _execute(self) -> Any:
         """Load the models of the call, then let RQ make it."""
+        self.ensure_readable()
         refs = self.instance, self.args, self.kwargs
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
             refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
@@ -166,43 +172,12 @@ class Job(RQJob):
         finally:
             self._instance, self._args, self._kwargs = refs
 
-    def _deserialize_data(self) -> None:
-        try:
-            super()._deserialize_data()  # type: ignore[no-untyped-call]
-        except DeserializationError as error:
-            raise DeserializationError(f"job {self.id}: {error.__cause__}") from error.__cause__
-        if not isinstance(self._args, (list, tuple)) or not isinstance(self._kwargs, dict):
-            self.data = self._data
-            raise DeserializationError(f"job {self.id}: the payload is no call")
-
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
-        """Return what is written to Redis: the payload as it was read or made, small ones uncompressed."""
-        data = self.data
-        if self._stored is None or self._stored[0] is not data:
-            self._stored = data, compress(data)
-        self._data = b""  # RQ compresses whatever is here
-        try:
-            mapping: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
-        finally:
-            self._data = data
-        mapping["data"] = self._stored[1]
+        """Return what is written to Redis."""
+        mapping = super().to_dict(include_meta, include_result)
         if self._omits_empty_fields:
             return {name: value for name, value in mapping.items() if value or type(value) is not str}
         return mapping
-
-    def restore(self, raw_data: Any) -> Any:
-        """Take over what was read from Redis; a payload is inflated up to a bound."""
-        key = next((key for key in (b"data", "data") if key in raw_data), None)
-        if key is None:
-            super().restore(raw_data)  # raises NoSuchJobError
-            return
-        stored = raw_data[key]
-        data = inflate(stored, settings().limits.room)
-        if data[:1] == MAGIC:  # whatever serializer RQ's own parts take for the queue's
-            self.serializer = Serializer
-        super().restore({**raw_data, key: b""})  # it would inflate without a bound
-        self.data = data
-        self._stored = data, stored
 
     def save(self, pipeline: Pipeline | None = None, include_meta: bool = True, include_result: bool = True) -> None:
         """Write the job to Redis and, the first time, what the ledger counts of it."""

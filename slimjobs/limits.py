@@ -9,17 +9,27 @@ from typing import Any, Literal
 from slimjobs.errors import ConfigurationError
 from slimjobs.sizes import format_size, parse_size
 
-__all__ = ["Limits", "Settings", "configure", "for_task", "format_size", "limit_task", "parse_size", "settings"]
+__all__ = [
+    "Limits",
+    "Settings",
+    "configure",
+    "for_task",
+    "format_size",
+    "limit_task",
+    "parse_size",
+    "readable_bytes",
+    "settings",
+]
 
 Mode = Literal["reject", "warn", "track"]
 Describe = Literal["types", "values"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {"mode": ("reject", "warn", "track"), "describe": ("types", "values")}
-# Why 64 KiB: RQ's scheduler reads up to 1,000 due jobs at once and holds about three copies of
-# each, which is 192 MB of a 512 MB process.
-# What a process inflates of a stored payload, unless its limit is larger: so little data in Redis
+# What a process inflates of a stored payload, unless its own limit is larger: so little data in Redis
 # cannot fill its memory. Larger payloads are refused in every mode.
 READABLE_BYTES = 64 * 2**20
+# Why 64 KiB: RQ's scheduler reads up to 1,000 due jobs at once and holds about three copies of
+# each, which is 192 MB of a 512 MB process.
 _DEFAULTS: dict[str, Any] = {
     "max_bytes": 64 * 2**10,
     "warn_bytes": 16 * 2**10,
@@ -79,7 +89,8 @@ class Limits:
     @property
     def room(self) -> int:
         """The largest payload that is not refused, in bytes; in modes other than "reject" what can be read at all."""
-        return self.max_bytes if self.mode == "reject" else max(READABLE_BYTES, self.max_bytes)
+        most_bytes = readable_bytes()
+        return min(self.max_bytes, most_bytes) if self.mode == "reject" else most_bytes
 
     def over(self, lower: Limits) -> Limits:
         """Return these limits, with what they leave open taken from `lower`."""
@@ -177,6 +188,14 @@ def read_environment(environment: dict[str, str]) -> Settings:
             given[name] = reader(name, text, label=variable)
     limits = Limits(**{name: value for name, value in given.items() if name in _DEFAULTS})
     return Settings(limits, given.get("describe", "types"), given.get("read_pickle", False))
+
+
+def readable_bytes() -> int:
+    """Return the largest payload that this process writes or reads, in bytes.
+
+    A task's or a queue's own limits are not asked: what reads a payload knows neither.
+    """
+    return max(READABLE_BYTES, settings().limits.max_bytes)
 
 
 def limit_task(task: str, limits: Limits) -> None:

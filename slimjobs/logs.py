@@ -44,5 +44,7 @@ class Throttle:
 
 
 size_warnings = Throttle()
-# Another thread of the parent may have held its lock, for ever.
-os.register_at_fork(after_in_child=size_warnings.renew)
+damage_warnings = Throttle()
+for throttle in (size_warnings, damage_warnings):
+    # Another thread of the parent may have held its lock, for ever.
+    os.register_at_fork(after_in_child=throttle.renew)

@@ -172,10 +172,10 @@ def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     Raises:
         PayloadTooLargeError: It is over the limit of its mode.
     """
-    if size_bytes <= limits.warn_bytes and size_bytes <= limits.max_bytes:
-        return False
     if size_bytes > limits.room:
         raise too_large(call, size_bytes, limits.room, form)
+    if size_bytes <= limits.warn_bytes and size_bytes <= limits.max_bytes:
+        return False
     if limits.mode != "track":
         _warn(call, size_bytes, limits, form, queue)
     return True

@@ -11,6 +11,7 @@ from rq.queue import Queue as RQQueue
 
 from slimjobs import commit
 from slimjobs.checks import Checks
+from slimjobs.choices import chosen_for_queue, chosen_job_class
 from slimjobs.errors import ConfigurationError
 from slimjobs.job import Job
 from slimjobs.limits import Limits, for_task
@@ -42,7 +43,8 @@ class Queue(WritingQueue):
         **kwargs: As `rq.Queue`.
 
     Raises:
-        ConfigurationError: `limits` or `commit` cannot be read, or `job_class` is no `slimjobs.Job`.
+        ConfigurationError: `limits` or `commit` cannot be read, or `job_class` is no `slimjobs.Job`. RQ's own
+            `Job` counts as not given: its command line hands it over where nobody chose.
 
     Attributes:
         default_serializer: What payloads are written with where no serializer is given.
@@ -55,7 +57,9 @@ class Queue(WritingQueue):
         self, *args: Any, limits: Limits | dict[str, Any] | None = None, commit: Commit = "auto", **kwargs: Any
     ) -> None:
         if len(args) < 6:  # else it is given by position
-            kwargs["serializer"] = kwargs.get("serializer") or self.default_serializer
+            kwargs["serializer"] = chosen_for_queue(kwargs.get("serializer")) or self.default_serializer
+        if len(args) < 5:
+            kwargs["job_class"] = chosen_job_class(kwargs.get("job_class"))
         super().__init__(*args, **kwargs)
         try:
             self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))

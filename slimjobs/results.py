@@ -1,12 +1,19 @@
-"""What is stored of a job's result: the result itself, or a short text that says why not."""
+"""What is stored of a job's result: the result itself, or a short text that says why not; and how it is read."""
 
 from __future__ import annotations
 
 import logging
+from base64 import b64decode
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rq.exceptions import DeserializationError
 from rq.job import Retry
+from rq.results import Result
+from rq.serializers import resolve_serializer
+from rq.utils import decode_redis_hash
 
+from slimjobs import fields
 from slimjobs.codec import NO_LIMIT, Refused, register_type
 from slimjobs.errors import SlimjobsError
 from slimjobs.logs import logger
@@ -15,6 +22,8 @@ from slimjobs.payload import locate
 from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from slimjobs.limits import Limits
     from slimjobs.payload import Format
 
@@ -72,3 +81,45 @@ def _fields_of(retry: Retry) -> dict[str, Any]:
 
 # A function asks for another try by returning one, which RQ stores.
 register_type(Retry, encode=_fields_of, decode=lambda fields: Retry(**fields))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a result that cannot be read.
+
+    Attributes:
+        problem: Why not, in one line.
+    """
+
+    problem: str
+
+    def __repr__(self) -> str:
+        return f"<unreadable: {self.problem}>"
+
+
+class StoredResult(Result):
+    """RQ's results, read with a bound; one that cannot be decoded comes as an `Unreadable`."""
+
+    @classmethod
+    def restore(
+        cls, job_id: str, result_id: str, payload: dict[Any, Any], connection: Redis, serializer: Any = None
+    ) -> Result:
+        """Return a result as Redis holds it; see `rq.results.Result.restore`.
+
+        Raises:
+            DeserializationError: It is damaged around what was returned.
+        """
+        fields_ = decode_redis_hash(payload)
+        returned, exc_string = fields_.pop("return_value", None), fields_.pop("exc_string", None)
+        try:
+            result = super().restore(job_id, result_id, fields_, connection, serializer)
+            if exc_string:
+                result.exc_string = fields.read_text(b64decode(exc_string))
+        except Exception as error:
+            raise DeserializationError(f"job {job_id}: its result cannot be read: {fields.describe(error)}") from error
+        if returned is not None:
+            try:
+                result.return_value = resolve_serializer(serializer).loads(b64decode(returned))
+            except Exception as error:  # noqa: BLE001  # of many kinds, one for each serializer
+                result.return_value = Unreadable(fields.describe(error))
+        return result

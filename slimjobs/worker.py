@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rq.defaults import DEFAULT_LOGGING_DATE_FORMAT, DEFAULT_LOGGING_FORMAT
+from rq.exceptions import DeserializationError
+from rq.queue import Queue as RQQueue
+from rq.utils import ensure_job_list
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 
 from slimjobs import refusals
+from slimjobs.choices import chosen_for_worker, chosen_job_class, chosen_queue_class
 from slimjobs.job import Job
+from slimjobs.logs import logger
 from slimjobs.queue import Queue
 from slimjobs.scheduler import Scheduler
 from slimjobs.serializer import Serializer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis.client import Pipeline
     from rq.job import Job as RQJob
-    from rq.queue import Queue as RQQueue
 
 
 class _SlimDefaults(RQBaseWorker):
     """What all our workers share.
 
+    RQ's own `Job`, `Queue` and `PickleSerializer` count as not given, since RQ's command line and
+    `WorkerPool` hand them over where nobody chose: to keep one, set the attribute in a subclass. A plain
+    `rq.Queue` is replaced by a queue of `queue_class` with its name.
+
     Attributes:
-        default_serializer: What payloads are read with where no serializer is given.
+        default_serializer: What payloads are read with where no serializer is given, unless all
+            queues that are given have RQ's pickle. `serializer="pickle"` is a choice too.
         scheduler_class: What `work(with_scheduler=True)` runs.
     """
 
@@ -35,10 +49,18 @@ class _SlimDefaults(RQBaseWorker):
     scheduler_class: ClassVar[type[Scheduler]] = Scheduler
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
-        given = options.get("serializer")
-        options["serializer"] = given or self.default_serializer
-        super().__init__(queues, *args, **options)
-        if given is None:
+        given = ensure_job_list(queues)
+        serializer = chosen_for_worker(options.get("serializer"), given)
+        options["serializer"] = serializer or self.default_serializer
+        options["job_class"] = chosen_job_class(options.get("job_class"))
+        options["queue_class"] = chosen_queue_class(options.get("queue_class"))
+        if (options["queue_class"] or self.queue_class) is not RQQueue:
+            plain = [queue for queue in given if type(queue) is RQQueue]
+            if plain and len(args) < 3:  # else the connection is given by position
+                options["connection"] = options.get("connection") or plain[0].connection
+            given = [queue.name if type(queue) is RQQueue else queue for queue in given]
+        super().__init__(given, *args, **options)
+        if serializer is None:
             self._serializer_arg = None  # a SpawnWorker's processes take their class's default too
 
     def _start_scheduler(
@@ -62,8 +84,43 @@ class _SlimDefaults(RQBaseWorker):
         elif self.scheduler.acquire_locks():  # type: ignore[no-untyped-call]
             self.scheduler.start()  # type: ignore[no-untyped-call]
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell that the worker is alive, see `rq.Worker.heartbeat`; in one round trip where RQ takes three."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        with self.connection.pipeline(transaction=False) as own:
+            super().heartbeat(timeout, own)
+            own.execute()
+
+    def execute_job(self, job: RQJob, queue: RQQueue) -> None:
+        """Run a job, in a process of its own or in this one; see `rq.Worker.execute_job`."""
+        job.origin = job.origin or queue.name  # or it would end in the registries of a queue without a name
+        super().execute_job(job, queue)
+
+    def handle_exception(self, job: RQJob, *exc_info: Any) -> None:
+        """Let the handlers of exceptions see that of a job; see `rq.Worker.handle_exception`."""
+        with self._handlers_guarded():
+            super().handle_exception(job, *exc_info)
+
+    def clean_registries(self) -> None:
+        """Fail jobs whose workers are gone, and more; see `rq.Worker.clean_registries`."""
+        with self._handlers_guarded():
+            super().clean_registries()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _handlers_guarded(self) -> Iterator[None]:
+        """Keep handlers that ask for arguments which cannot be read from ending the worker."""
+        handlers = self._exc_handlers
+        self._exc_handlers = [partial(_call_handler, handler) for handler in handlers]
+        try:
+            yield
+        finally:
+            self._exc_handlers = handlers
+
     def perform_job(self, job: RQJob, queue: RQQueue, *args: Any) -> bool:
         """Run a job in the process that is there for it; see `rq.Worker.perform_job`."""
+        job.origin = job.origin or queue.name
         if isinstance(job, Job):
             # The queue that comes with a job was made from its name; the worker's own has the limits.
             own = (each for each in self.queues if isinstance(each, Queue) and each.name == queue.name)
@@ -72,6 +129,15 @@ class _SlimDefaults(RQBaseWorker):
             return super().perform_job(job, queue, *args)
         finally:
             refusals.flush_all()  # work horses end without running exit handlers
+
+
+def _call_handler(handler: Callable[..., Any], job: RQJob, *exc_info: Any) -> Any:
+    try:
+        return handler(job, *exc_info)
+    except DeserializationError as error:
+        name = getattr(handler, "__qualname__", type(handler).__qualname__)
+        logger.error("a handler of exceptions, %s, did not run to its end: %s", name, error)
+        return None
 
 
 class Worker(_SlimDefaults, RQWorker):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rq.job import JobStatus
-from rq.queue import Queue as RQQueue
 
 from slimjobs import entries, refusals
+from slimjobs.holdings import HoldingQueue
 from slimjobs.job import Job
 from slimjobs.unique import counted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slimjobs.payload import Payload
 
 
-class WritingQueue(RQQueue):
+class WritingQueue(HoldingQueue):
     """The part of our queue that writes."""
 
     def _write_job(

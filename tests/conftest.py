@@ -129,7 +129,9 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, attribute, dict(getattr(module, attribute)))
     limits.reset()
     logs.size_warnings.reset()
+    logs.damage_warnings.reset()
     yield
     limits.reset()
     logs.size_warnings.reset()
+    logs.damage_warnings.reset()
     refusals.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgpack import Unpacker, unpackb
+from msgpack import OutOfData, Unpacker, unpackb
 
 from slimjobs.codec import scalars, values, wire
 from slimjobs.codec.values import Inert
@@ -55,7 +55,8 @@ def decode(data: bytes) -> Any:
     except PayloadDecodeError:
         raise
     except Exception as error:  # of many classes: msgpack's have no common base
-        raise PayloadDecodeError(f"the payload is damaged ({type(error).__name__})") from error
+        problem = "cut off" if _is_cut_off(error) else f"damaged ({type(error).__name__})"
+        raise PayloadDecodeError(f"the payload is {problem}") from error
 
 
 def _read(data: bytes) -> Any:
@@ -88,7 +89,14 @@ def _decode_scalar(code: int, data: bytes) -> Any:
     return decode_scalar(data)
 
 
+def _is_cut_off(error: Exception) -> bool:
+    # `unpackb` has no class of its own for it.
+    return isinstance(error, OutOfData) or (isinstance(error, ValueError) and "incomplete input" in str(error))
+
+
 def _not_ours(data: bytes) -> PayloadDecodeError:
+    if not data:
+        return PayloadDecodeError("the payload is empty")
     if data[:1] == wire.MAGIC and len(data) > 1:
         return PayloadDecodeError(
             f"the payload has format {data[1]}, this slimjobs reads format {wire.VERSION}",

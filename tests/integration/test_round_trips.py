@@ -23,6 +23,8 @@ from slimjobs import Job, Ledger, Queue, Serializer, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rq.worker import BaseWorker
+
 
 class Trips:
     """How often a client asked, and how much it sent."""
@@ -116,6 +118,19 @@ def test_where_rq_asks_redis_itself_no_trip_is_added(queue: Queue, trips: Trips,
     for options in ({"depends_on": dependency}, {"rate_limit": RateLimit("letters", 5)}):
         stock_trips = trips.during(partial(stock.enqueue, sample_app.record, 1, **options))
         assert trips.during(partial(queue.enqueue, sample_app.record, 1, **options)) <= stock_trips
+
+
+def test_a_workers_heartbeat_is_one_round_trip_that_does_what_rqs_three_do(counted: Redis, trips: Trips) -> None:
+    def beat(worker_class: type[BaseWorker]) -> tuple[int, set[bytes], int]:
+        worker = worker_class(["q"], connection=counted)
+        asked = trips.during(lambda: worker.heartbeat(77))
+        told: Any = counted.hgetall(worker.key)
+        assert worker.last_heartbeat is not None
+        assert told[b"last_heartbeat"].startswith(str(worker.last_heartbeat.year).encode())
+        return asked, set(told), counted.ttl(worker.key)
+
+    assert beat(rq.SimpleWorker) == (3, {b"last_heartbeat"}, 77)
+    assert beat(slimjobs.SimpleWorker) == (1, {b"last_heartbeat"}, 77)
 
 
 def test_a_refusal_asks_redis_nothing(queue: Queue, trips: Trips) -> None:

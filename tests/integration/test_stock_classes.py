@@ -200,11 +200,6 @@ def test_reading_pickles_leaves_damaged_ones_to_fail_alone(redis: Redis) -> None
     assert after.return_value() == "dear"
 
 
-def test_our_queue_takes_no_job_class_that_would_not_check(redis: Redis) -> None:
-    with pytest.raises(slimjobs.ConfigurationError, match=r"must be a slimjobs\.Job"):
-        Queue("q", connection=redis, job_class=RQJob)
-
-
 def test_a_requeued_job_forgets_when_it_ran(redis: Redis) -> None:
     job = Queue("q", connection=redis).enqueue(sample_app.fail)
     run_worker(Worker, "q", redis)

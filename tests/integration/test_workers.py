@@ -334,34 +334,6 @@ def test_a_damaged_payload_fails_its_job_alone(
     assert reason in failure(job)
 
 
-def test_damaged_meta_does_not_stop_a_job(queue: Queue) -> None:
-    job = queue.enqueue(queue_samples.read, letter(), meta={"note": 1})
-    queue.connection.hset(job.key, "meta", b"\xc1\x01damaged")
-    run_worker(Worker, "letters", queue.connection)
-
-    assert job.return_value() == "dear"
-    assert queue.connection.hget(job.key, "meta") == b"\xc1\x01damaged"
-
-
-def test_compressed_data_cannot_fill_a_workers_memory(queue: Queue, redis_url: str) -> None:
-    job = queue.enqueue(queue_samples.read, letter())
-    queue.connection.hset(job.key, "data", zlib.compress(bytes(200_000_000), 1))
-
-    output = run_python(
-        "import resource, slimjobs\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try:\n"
-        f"    slimjobs.Job.fetch({job.id!r}, connection=redis).args\n"
-        "except Exception as error:\n"
-        "    print(type(error).__name__)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n",
-        redis_url,
-    )
-    error, kibibytes = output.split()
-    assert error == "DeserializationError"
-    assert int(kibibytes) < 150_000
-
-
 # What a work horse leaves behind.
 
 

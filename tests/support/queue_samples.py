@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import rq
 from redis import Redis
 from rq.job import get_current_job
 from rq.registry import ScheduledJobRegistry
+from rq.serializers import PickleSerializer
 
 import slimjobs
 from slimjobs.ledger import LedgerRow
@@ -104,6 +105,18 @@ slimjobs.register(Letter, load=load_letter)
 slimjobs.register(Stamp, load_many=load_stamps, name="post.stamp")
 slimjobs.register(Empty, load=lambda pk: Empty(pk, "empty"))
 slimjobs.register_type(Parcel)
+
+
+class PickleQueue(slimjobs.Queue):
+    """A queue that keeps RQ's pickle."""
+
+    default_serializer: ClassVar[Any] = PickleSerializer
+
+
+class PickleWorker(slimjobs.Worker):
+    """A worker that keeps RQ's pickle."""
+
+    default_serializer: ClassVar[Any] = PickleSerializer
 
 
 # Tasks. What they return tells what they were given.

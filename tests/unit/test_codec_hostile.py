@@ -111,9 +111,11 @@ def test_the_error_says_what_the_bytes_look_like() -> None:
     assert "format 2" in refusal(b"\xc1\x02\x91\x01")
     assert "Upgrade slimjobs" in refusal(b"\xc1\x02\x91\x01")
     assert "read_pickle=True" in refusal(pickle.dumps(("f", None, (), {})))
-    for data in (b"", b"\xc1", b"\x00", json.dumps(["f", None, [], {}]).encode(), zlib.compress(b"x"), b"\x91\x01"):
+    assert "the payload is empty" in refusal(b"")
+    assert "the payload is cut off" in refusal(b"\xc1\x01\x92\x01")
+    for data in (b"\xc1", b"\x00", json.dumps(["f", None, [], {}]).encode(), zlib.compress(b"x"), b"\x91\x01"):
         assert "not a slimjobs payload" in refusal(data)
-    assert "damaged" in refusal(b"\xc1\x01")
+    assert "cut off" in refusal(b"\xc1\x01")
 
 
 @pytest.mark.parametrize(

@@ -327,3 +327,15 @@ def test_what_no_process_would_inflate_is_refused_in_every_mode(monkeypatch: pyt
 
     slimjobs.configure(max_bytes=3000)
     create("x" * 2900)
+
+
+def test_a_task_may_not_write_what_no_process_would_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "READABLE_BYTES", 2000)
+    limits.limit_task(TASK, Limits(max_bytes=3000))
+    slimjobs.configure(max_bytes=1000)
+    with pytest.raises(PayloadTooLargeError) as caught:
+        create("x" * 2000)
+    assert caught.value.limit_bytes == 2000
+
+    slimjobs.configure(max_bytes=3000)
+    create("x" * 2000)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import sample_app
+from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer, PickleSerializer
 
 import slimjobs
@@ -20,6 +21,10 @@ class PickleQueue(Queue):
 
 
 class OtherJob(Job):
+    pass
+
+
+class StockJob(RQJob):
     pass
 
 
@@ -44,7 +49,16 @@ def test_a_job_class_may_be_a_subclass_of_ours(fake_redis: Redis, job_class: Any
     assert type(queue.enqueue(sample_app.record)) is OtherJob
 
 
-@pytest.mark.parametrize("job_class", ["rq.job.Job"])
+@pytest.mark.parametrize("name", ["job_class", "serializer"])
+def test_what_the_command_line_of_rq_gives_by_default_is_no_choice(fake_redis: Redis, name: str) -> None:
+    given: dict[str, Any] = {"job_class": RQJob, "serializer": "rq.serializers.DefaultSerializer"}
+    queue = PickleQueue("q", connection=fake_redis, **{name: given[name]})
+
+    assert (queue.job_class, queue.serializer) == (Job, PickleSerializer)
+    assert Queue("q", connection=fake_redis, **given).serializer is Serializer
+
+
+@pytest.mark.parametrize("job_class", [StockJob, f"{__name__}.StockJob"])
 def test_a_job_class_that_would_not_check_is_refused(fake_redis: Redis, job_class: Any) -> None:
     with pytest.raises(slimjobs.ConfigurationError, match=r"slimjobs\.Job"):
         Queue("q", connection=fake_redis, job_class=job_class)

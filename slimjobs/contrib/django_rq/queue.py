@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_rq.queues import get_result_ttl
+from rq.defaults import DEFAULT_SERIALIZER_CLASS
 from rq.job import JobStatus
 
 from slimjobs import queue as slim
+from slimjobs.choices import PICKLE
 from slimjobs.commit import commit_for
 from slimjobs.contrib.django_rq.modes import end_of, mode_of
 from slimjobs.errors import ConfigurationError
@@ -60,6 +62,8 @@ class Queue(slim.Queue):
                 f"JOB_CLASS is {job_class.__module__}.{job_class.__qualname__}, which is no slimjobs.Job",
                 hint='Set RQ = {"JOB_CLASS": "slimjobs.contrib.django_rq.Job"}.',
             )
+        if kwargs.get("serializer") == DEFAULT_SERIALIZER_CLASS:
+            kwargs["serializer"] = PICKLE  # of the settings, where it is a choice
         super().__init__(*args, commit=commit, **kwargs)
 
     def create_job(self, func: Any, *args: Any, **options: Any) -> RQJob:

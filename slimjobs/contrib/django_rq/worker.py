@@ -15,6 +15,7 @@ from rq.serializers import DefaultSerializer
 from rq.worker import BaseWorker as RQBaseWorker
 
 from slimjobs import worker as slim
+from slimjobs.choices import PICKLE, chosen_for_worker, chosen_queue_class
 from slimjobs.contrib.django_rq.queue import Queue
 from slimjobs.errors import ConfigurationError
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rq.job import Job as RQJob
-
-# What `rqworker` and `rqworker-pool` hand over where nobody named a serializer.
-_NOT_CHOSEN = ("rq.serializers.DefaultSerializer", DefaultSerializer, None)
-# The same class by another name, for RQ hands it on as text to the processes of a SpawnWorker.
-_PICKLE = "rq.serializers.PickleSerializer"
 
 
 class _DjangoDefaults(RQBaseWorker):
@@ -42,9 +38,9 @@ class _DjangoDefaults(RQBaseWorker):
         given = queues if isinstance(queues, (list, tuple)) else [queues]
         configured: list[Any] = [_configured(queue, options) for queue in given]
         first = next((queue for queue in configured if isinstance(queue, RQQueue)), None)
-        if first is not None and options.get("queue_class") in (None, RQQueue):
+        if first is not None and chosen_queue_class(options.get("queue_class")) is None:
             options["queue_class"] = type(first)
-        if options.get("serializer") in _NOT_CHOSEN:
+        if chosen_for_worker(options.get("serializer")) is None:
             options["serializer"] = _serializer_of(configured)
         super().__init__(configured, *args, **options)
 
@@ -134,7 +130,7 @@ def _serializer_of(queues: Sequence[RQQueue | str]) -> Any:
             f"queue {known[0].name!r} has another serializer than {', '.join(map(repr, others))}, and a worker has one",
             hint='Give them the same "SERIALIZER" in RQ_QUEUES, or start a worker for each.',
         )
-    return _PICKLE if serializer is DefaultSerializer else serializer
+    return PICKLE if serializer is DefaultSerializer else serializer
 
 
 def _close_old_connections() -> None:

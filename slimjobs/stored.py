@@ -1,0 +1,242 @@
+"""RQ's Job as Redis holds it: read whatever its hash holds, and written back as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from redis.exceptions import ResponseError
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import UNEVALUATED
+from rq.serializers import resolve_serializer
+
+from slimjobs import fields
+from slimjobs.calls import task_of
+from slimjobs.codec import MAGIC
+from slimjobs.compression import compress, inflate
+from slimjobs.errors import PayloadDecodeError, SlimjobsError
+from slimjobs.logs import damage_warnings, logger
+from slimjobs.removal import RemovableJob
+from slimjobs.serializer import Serializer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis import Redis
+    from rq.job import Job as RQJob
+    from rq.serializers import Serializer as RQSerializer
+
+
+class StoredJob(RemovableJob):
+    """The part of our job that is read from Redis and written back.
+
+    What cannot be read is written back byte by byte, until somebody sets it anew.
+
+    Attributes:
+        default_serializer: What payloads are written and read with where none is given.
+        unreadable: The fields of the job's hash that cannot be read, and why. That a payload cannot
+            be decoded is found out when it is looked at.
+    """
+
+    default_serializer: ClassVar[Any] = Serializer
+
+    def __init__(
+        self,
+        id: str | None = None,  # noqa: A002  # RQ's name
+        connection: Redis | None = None,
+        serializer: RQSerializer | str | None = None,
+    ) -> None:
+        super().__init__(id, connection=connection)
+        # RQ would look at the methods of the serializer for each job, which takes longer than the rest.
+        serializer = serializer or self.default_serializer
+        self.serializer = serializer if serializer is Serializer else resolve_serializer(serializer)
+        self.unreadable: dict[str, str] = {}
+        # The payload as it was last read or written, to spare compressing it at every save.
+        self._stored: tuple[bytes, bytes] | None = None
+        self._inflate_error: PayloadDecodeError | None = None
+        self._unreadable_meta: bytes | None = None
+        # Fields that cannot be read and that RQ would empty.
+        self._kept: dict[str, Any] = {}
+
+    def ensure_readable(self) -> None:
+        """Raise where the job cannot be run as it was told.
+
+        Raises:
+            DeserializationError: Its meta cannot be read, or another field that says how to run it.
+        """
+        told = self.unreadable.keys() - fields.BOOKKEEPING
+        if told:
+            raise self.error("; ".join(f"its {name} cannot be read: {self.unreadable[name]}" for name in sorted(told)))
+
+    def error(self, problem: str) -> DeserializationError:
+        """Return the error for something of the job that cannot be read, with the job's id and its task."""
+        try:
+            called = task_of(self.func_name, self.instance)
+        except DeserializationError:
+            called = self._presumed()
+        return DeserializationError(f"job {self.id} ({called}): {problem}")
+
+    def guess_task(self) -> str | None:
+        """Return the import path of what the job calls as far as it can be told without its payload, or None."""
+        found = self._find_task()
+        return found[0] if found else None
+
+    def _find_task(self) -> tuple[str, str] | None:
+        return fields.find_task(b"" if self._data is UNEVALUATED else self.data, self.description)
+
+    def _presumed(self) -> str:
+        found = self._find_task()
+        return f"{found[0]}, by {found[1]}" if found else "task unknown"
+
+    @classmethod
+    def fetch_many(
+        cls, job_ids: Iterable[str], connection: Redis, serializer: RQSerializer | str | None = None
+    ) -> list[RQJob | None]:
+        """Return jobs, None for each that is not there; see `rq.job.Job.fetch_many`."""
+        ids = list(job_ids)
+        try:
+            return super().fetch_many(ids, connection, serializer)
+        except (NoSuchJobError, ResponseError):  # for one of them
+            return [cls._fetch_if_any(each, connection, serializer) for each in ids]
+
+    @classmethod
+    def _fetch_if_any(cls, job_id: str, connection: Redis, serializer: Any) -> RQJob | None:
+        try:
+            return cls.fetch(job_id, connection=connection, serializer=serializer)
+        except NoSuchJobError:
+            return None
+
+    def refresh(self) -> None:
+        """Read the job's hash again; see `rq.job.Job.refresh`.
+
+        Raises:
+            NoSuchJobError: There is none.
+        """
+        try:
+            super().refresh()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            logger.error("job %s: what Redis holds under its key is no job", self.id, extra={"job_id": self.id})
+            raise NoSuchJobError(f"what Redis holds under {self.key} is no job") from None
+
+    def restore(self, raw_data: Any) -> Any:
+        """Take over what was read from Redis; what of it cannot be read is said in the log.
+
+        Raises:
+            NoSuchJobError: It is what RQ leaves of a job that was deleted while it ran.
+        """
+        hash_ = fields.by_name(raw_data)
+        stored = hash_.pop("data", None)
+        if stored is None and "created_at" not in hash_:
+            raise NoSuchJobError(f"job {self.id} has no payload; it was deleted while it ran")
+        meta, exc_info = hash_.pop("meta", None), hash_.pop("exc_info", None)
+        self.unreadable, self._kept = {}, {}
+        try:
+            super().restore({**hash_, "data": b""})
+            is_sound = fields.is_sound(self)
+        except Exception:  # noqa: BLE001  # RQ reads each field in its own way
+            is_sound = False
+        if not is_sound:
+            readable, self.unreadable = fields.sort_out(hash_)
+            self._kept = {name: hash_[name] for name in self.unreadable.keys() - fields.BOOKKEEPING}
+            self.retry_intervals = self.repeat_intervals = None
+            super().restore({**readable, "data": b""})
+        if exc_info:
+            self._exc_info = fields.read_text(exc_info)
+        self._read_payload(stored)
+        self._read_meta(meta)
+        if self.unreadable:
+            self._warn()
+
+    def _read_payload(self, stored: bytes | None) -> None:
+        error = PayloadDecodeError("it is missing") if stored is None else None
+        data = stored = stored or b""
+        try:
+            data = inflate(stored)
+        except PayloadDecodeError as damaged:
+            error = damaged
+        if error is not None:
+            self.unreadable["payload"] = error.describe()
+        self._inflate_error = error
+        if data[:1] == MAGIC:  # whatever serializer RQ's own parts take for the queue's
+            self.serializer = Serializer
+        self.data = data
+        self._stored = data, stored
+
+    def _read_meta(self, stored: bytes | None) -> None:
+        self._unreadable_meta = None
+        self.unreadable.pop("meta", None)
+        if not stored:
+            self.meta = {}
+            return
+        try:
+            meta = self.serializer.loads(stored)
+            problem = None if isinstance(meta, dict) else "it is no dict"
+        except Exception as error:  # noqa: BLE001  # of many kinds, one for each serializer
+            problem = fields.describe(error)
+        if problem is None:
+            self.meta = meta
+        else:
+            self.meta = {"unserialized": stored}  # as RQ shows it
+            self._unreadable_meta = stored
+            self.unreadable["meta"] = problem
+
+    def _warn(self) -> None:
+        held_back = damage_warnings.admit(self.origin)
+        if held_back is not None:
+            logger.warning(
+                "job %s: %s%s",
+                self.id,
+                "; ".join(f"its {name} cannot be read: {problem}" for name, problem in self.unreadable.items()),
+                f" ({held_back} more held back)" if held_back else "",
+                extra={"job_id": self.id, "queue": self.origin, "held_back": held_back},
+            )
+
+    def _deserialize_data(self) -> None:
+        try:
+            super()._deserialize_data()  # type: ignore[no-untyped-call]
+        except DeserializationError as error:
+            cause = self._inflate_error or error.__cause__
+            raise self._payload_error(cause) from cause
+        if not isinstance(self._args, (list, tuple)) or not isinstance(self._kwargs, dict):
+            self.data = self._data
+            raise self._payload_error(PayloadDecodeError("it is no call"))
+
+    def _payload_error(self, cause: BaseException | None) -> DeserializationError:
+        problem = str(cause) if isinstance(cause, SlimjobsError) else f"{type(cause).__name__}: {cause}"
+        return DeserializationError(f"job {self.id} ({self._presumed()}): its payload cannot be read: {problem}")
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """Return what is written to Redis: the payload as it was read or made, small ones uncompressed."""
+        data = self.data
+        if self._stored is None or self._stored[0] is not data:
+            self._stored = data, compress(data)
+        is_meta_kept = self._is_meta_kept()
+        self._data = b""  # RQ compresses whatever is here
+        try:
+            mapping: dict[str, Any] = super().to_dict(include_meta and not is_meta_kept, include_result)
+        finally:
+            self._data = data
+        mapping["data"] = self._stored[1]
+        if is_meta_kept and include_meta:
+            mapping["meta"] = self._unreadable_meta
+        for name, stored in self._kept.items():
+            mapping[name] = mapping.get(name) or stored
+        return mapping
+
+    def _is_meta_kept(self) -> bool:
+        stored = self._unreadable_meta
+        return stored is not None and len(self.meta) == 1 and self.meta.get("unserialized") is stored
+
+    def save_meta(self) -> None:
+        """Write the job's meta, unless it is what could not be read."""
+        if not self._is_meta_kept():
+            super().save_meta()  # type: ignore[no-untyped-call]
+
+    def get_meta(self, refresh: bool = True) -> dict[str, Any]:
+        """Return the job's meta, read again; see `rq.job.Job.get_meta`."""
+        if refresh:
+            self._read_meta(self.connection.hget(self.key, "meta"))  # type: ignore[arg-type]
+            if "meta" in self.unreadable:
+                self._warn()
+        return self.meta
