@@ -195,7 +195,9 @@ def test_a_workers_burst_moves_all_that_is_due(redis: Redis, redis_url: str, pat
 
 
 def test_a_worker_pool_is_not_held_up_by_a_broken_job(redis: Redis, redis_url: str) -> None:
-    add_due(redis, 2)
+    queue = slimjobs.Queue("a", connection=redis)
+    for job_id in ("0", "1"):
+        queue.enqueue_at(LONG_AGO, give, 1, job_id=job_id)
     redis.hdel("rq:job:0", "data")
     code = "import slimjobs\nfrom rq.worker_pool import WorkerPool\n"
     run_python(f"{code}WorkerPool(['a'], redis, worker_class=slimjobs.Worker).start(burst=True)", redis_url)
