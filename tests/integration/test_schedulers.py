@@ -135,7 +135,7 @@ def schedulers(redis: Redis, redis_url: str, *kinds: str) -> Iterator[list[subpr
         for number, kind in enumerate(kinds):
             code = SCHEDULER.replace("KIND", kind).replace("NAME", f"{number} {kind}")
             processes.append(python(code, redis_url))
-            assert redis.blpop(["started"], timeout=DEADLINE_SECONDS)
+            until(lambda: redis.lpop("started"), "its start")
             until(lambda: redis.exists(LOCK), "the lock")
         yield processes
     finally:
@@ -208,13 +208,16 @@ def test_a_worker_pool_is_not_held_up_by_a_broken_job(redis: Redis, redis_url: s
 
 def test_maintenance_starts_a_killed_scheduler_again(redis: Redis, redis_url: str) -> None:
     code = """
-import signal, slimjobs
+import signal, time, slimjobs
+def wait():
+    while not redis.lpop("go"):
+        time.sleep(0.01)
 worker = slimjobs.Worker(["a"], connection=redis)
 worker._start_scheduler(logging_level="WARNING")
 for number in range(2):
     process = worker.scheduler._process
     redis.rpush("pids", process.pid)
-    assert redis.blpop(["go"], timeout=60)
+    wait()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     if not hasattr(worker.scheduler, "name"):
@@ -222,7 +225,7 @@ for number in range(2):
     worker.last_cleaned_at = True
     worker.run_maintenance_tasks()
     assert worker.scheduler._process.pid != process.pid
-assert redis.blpop(["go"], timeout=60)
+wait()
 worker.stop_scheduler()
 """
     with python(code, redis_url) as process:
