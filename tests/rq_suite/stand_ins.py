@@ -48,10 +48,15 @@ class Queue(slimjobs.Queue):
     job_class = Job
 
 
+class Scheduler(slimjobs.Scheduler):
+    pass
+
+
 class _OfWorkers:
     default_serializer: ClassVar[Any] = SERIALIZER
     queue_class = Queue
     job_class: type[RQJob] = Job
+    scheduler_class: ClassVar[type[slimjobs.Scheduler]] = Scheduler
 
 
 class Worker(_OfWorkers, slimjobs.Worker):
@@ -63,10 +68,6 @@ class SimpleWorker(_OfWorkers, slimjobs.SimpleWorker):
 
 
 class SpawnWorker(_OfWorkers, slimjobs.SpawnWorker):
-    pass
-
-
-class Scheduler(slimjobs.Scheduler):
     pass
 
 

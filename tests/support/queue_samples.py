@@ -336,7 +336,7 @@ def enqueue_due_jobs(queue: str, redis: Redis) -> None:
     """Do one round of a scheduler's work."""
     scheduler = slimjobs.Scheduler([queue], redis, logging_level="WARNING")
     scheduler.prepare_registries([queue])
-    scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
+    scheduler.enqueue_scheduled_jobs()
 
 
 def make_all_due(queue: rq.Queue) -> None:

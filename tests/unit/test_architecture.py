@@ -48,7 +48,7 @@ ROOMS = [
     ["queue"],
     ["stock"],
     ["enqueuer", "decorator"],
-    ["scheduler"],
+    ["schedule", "scheduler"],
     ["cron"],
     ["worker"],
     ["contrib"],
