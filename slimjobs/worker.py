@@ -16,6 +16,7 @@ from slimjobs.choices import chosen_for_worker, chosen_job_class, chosen_queue_c
 from slimjobs.job import Job
 from slimjobs.queue import Queue
 from slimjobs.serializer import Serializer
+from slimjobs.versions import check_spawns_own_class
 
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
@@ -73,4 +74,12 @@ class SimpleWorker(_SlimDefaults, RQSimpleWorker):
 
 
 class SpawnWorker(_SlimDefaults, RQSpawnWorker):
-    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`."""
+    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`.
+
+    Raises:
+        ConfigurationError: RQ is older than 3.0.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        check_spawns_own_class()
+        super().__init__(*args, **options)
