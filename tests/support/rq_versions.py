@@ -34,4 +34,5 @@ needs_dependencies_that_failed = pytest.mark.skipif(
 needs_metas_kept = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 replaces a meta that it cannot read")
 needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
 needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
+needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came with RQ 3.0")
 needs_rate_limits = pytest.mark.skipif(RQ < (3, 0), reason="rate limits came with RQ 3.0")
