@@ -14,7 +14,9 @@ import pytest
 import queue_samples
 import rq.cron
 import sample_app
+from port_for import get_port
 from queue_samples import Letter, count
+from redis import Redis
 from rq.exceptions import StopRequested
 from rq.serializers import PickleSerializer
 
@@ -24,8 +26,6 @@ from slimjobs.cron import CronJob, CronScheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from redis import Redis
 
 SECRET = "ann@example.org"
 
@@ -179,6 +179,20 @@ def test_errors_of_others_are_logged_with_the_task(
 
     assert [job.func_name for job in enqueued] == ["sample_app.subject"]
     assert "sample_app.record: cron job not enqueued (RuntimeError)" in caplog.text
+
+
+def test_without_redis_jobs_stay_due_and_it_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    closed_port = get_port(None)
+    assert closed_port is not None
+    scheduler = CronScheduler(Redis(port=closed_port))
+    job = scheduler.register(sample_app.record, "letters", interval=60)
+
+    assert scheduler.enqueue_jobs() == []
+    assert job.should_run()
+    assert scheduler.calculate_sleep_interval() > 0
+    scheduler.heartbeat()
+    scheduler.save()
+    assert caplog.text.count("Redis does not answer (ConnectionError), waiting") == 1
 
 
 def test_a_row_of_an_open_transaction_is_told_of_and_not_waited_for(
