@@ -38,14 +38,20 @@ def schedule_every_kind(queue: rq.Queue) -> None:
     def add(kind: str, **options: Any) -> Any:
         return queue.enqueue_at(next(times), give, kind, job_id=f"{name}-{kind}", **options)
 
-    def edit(kind: str, fields: dict[Any, Any]) -> None:
-        redis.hset(add(kind, retry=retry).key, mapping=fields)
+    def edit(kind: str, fields: dict[Any, Any], **options: Any) -> None:
+        redis.hset(add(kind, retry=retry, **options).key, mapping=fields)
+
+    def wait_long(job: Any) -> None:
+        """Let a job have come to its time without expiring, with others that depend on it."""
+        redis.persist(job.key)
+        redis.sadd(job.dependents_key, "other")
+        redis.sadd(job.dependencies_key, "another")
 
     retry = rq.Retry(max=3, interval=[1, 2], **({"enqueue_at_front": True} if KNOWS_RATE_LIMITS else {}))
     add("plain")
     add("front", at_front=True)
     add("ttl", job_timeout=7, ttl=1000, result_ttl=60, meta={"by": 1}, description="a description")
-    add("front-again", at_front=True, ttl=1000)
+    wait_long(add("front-again", at_front=True, ttl=1000))
     add("repeat", repeat=rq.Repeat(times=3, interval=5))
     add("retry", retry=retry)
     edit("retried", {"ended_at": "2026-01-01T00:00:00.000000Z", "retries_left": 1})
@@ -66,6 +72,9 @@ def schedule_every_kind(queue: rq.Queue) -> None:
         for number in range(3):
             add(f"limited-{number}", rate_limit=rq.RateLimit(f"{name} narrow", 1), ttl=1000)
             add(f"limited-front-{number}", rate_limit=rq.RateLimit(f"{name} wide", 2), at_front=True)
+        ended = {"ended_at": "2026-01-01T00:00:00.000000Z"}
+        edit("limited-retried", ended, rate_limit=rq.RateLimit("y", 1))
+        wait_long(add("limited-ttl", rate_limit=rq.RateLimit("z", 1), ttl=1000))
         redis.hdel(add("limited-no-timeout", rate_limit=rq.RateLimit("x", 9)).key, "timeout")
     add("last")
 
