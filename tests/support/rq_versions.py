@@ -38,4 +38,5 @@ needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came wi
 needs_live_results = pytest.mark.skipif(
     RQ < (3, 0), reason="RQ before 3.0 gives callbacks of synchronous queues the stored result"
 )
+needs_unique_schedules = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 schedules unique jobs as any other")
 needs_rate_limits = pytest.mark.skipif(RQ < (3, 0), reason="rate limits came with RQ 3.0")
