@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from rq.job import Job as RQJob
 
 from slimjobs.logs import logger
-from slimjobs.unique import DuplicateJobError
+from slimjobs.versions import DuplicateJobError, has_rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -149,14 +149,13 @@ def _refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
         ValueError: RQ knows no such combination of options (see `rq.queue.Queue.enqueue_job`).
         DuplicateJobError: There is a job of this id already.
     """
-    has_rate_limit = getattr(job, "has_rate_limit", False)  # RQ before 3.0 has none
-    if has_rate_limit:
+    if has_rate_limit(job):
         queue._check_rate_limit_namespace(job)
         if not queue.is_async:
             raise ValueError("rate_limit is not supported on synchronous queues (is_async=False)")
     if unique and job._dependency_ids:
         raise ValueError("unique=True is not supported with job dependencies")
-    if unique and has_rate_limit:
+    if unique and has_rate_limit(job):
         raise ValueError("unique=True is not supported with rate-limited jobs")
     if unique and (_is_waiting(job.id) or RQJob.exists(job.id, queue.connection)):
         raise DuplicateJobError(f"Job with ID '{job.id}' already exists")

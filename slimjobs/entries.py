@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError
-from rq.queue import Queue as RQQueue
 
 from slimjobs.logs import logger
+from slimjobs.versions import KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 KEPT_HOURS = 14 * 24
 _KEPT_SECONDS = (KEPT_HOURS + 1) * 3600
 
-# RQ's key prefix, which it takes from the environment since 3.0 and keeps inside its classes before.
-_PREFIX = RQQueue.redis_queues_keys.removesuffix(":queues")
-TOTALS_KEY = f"{_PREFIX}:slimjobs:totals"
-HOUR_KEY_PREFIX = f"{_PREFIX}:slimjobs:hour:"
+TOTALS_KEY = f"{KEY_PREFIX}:slimjobs:totals"
+HOUR_KEY_PREFIX = f"{KEY_PREFIX}:slimjobs:hour:"
 
 # Counts, with nothing that could fail: what is wrong with a ledger key may cost the counts but never
 # the job in the same transaction, hence pcall. A text is "largest metric number metric number", a

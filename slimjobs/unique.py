@@ -10,15 +10,7 @@ from redis.exceptions import NoPermissionError
 
 from slimjobs import entries
 from slimjobs.job import Job
-
-try:
-    from rq import scripts
-    from rq.exceptions import DuplicateJobError
-except ImportError:  # before RQ 3.0, which knows no unique jobs
-    scripts = None  # type: ignore[assignment]
-    DuplicateJobError = ValueError  # type: ignore[assignment,misc]
-
-__all__ = ["DuplicateJobError", "counted"]
+from slimjobs.versions import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,6 +20,7 @@ from slimjobs.job import Job
 from slimjobs.logs import logger
 from slimjobs.queue import Queue
 from slimjobs.serializer import Serializer
+from slimjobs.versions import check_spawns_own_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,4 +125,12 @@ class SimpleWorker(_SlimDefaults, RQSimpleWorker):
 
 
 class SpawnWorker(_SlimDefaults, RQSpawnWorker):
-    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`."""
+    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`.
+
+    Raises:
+        ConfigurationError: RQ is older than 3.0.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        check_spawns_own_class()
+        super().__init__(*args, **options)

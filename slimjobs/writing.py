@@ -10,6 +10,7 @@ from slimjobs import entries, refusals
 from slimjobs.holdings import HoldingQueue
 from slimjobs.job import Job
 from slimjobs.unique import counted
+from slimjobs.versions import has_rate_limit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,8 +28,7 @@ class WritingQueue(HoldingQueue):
     def _write_job(
         self, job: RQJob, stray: entries.Entry | None, pipeline: Pipeline | None, at_front: bool, unique: bool
     ) -> RQJob:
-        # RQ before 3.0 knows neither rate limits nor unique jobs.
-        is_plain = not (unique or job._dependency_ids or getattr(job, "has_rate_limit", False))
+        is_plain = not (unique or job._dependency_ids or has_rate_limit(job))
         if pipeline is None and self._is_async and is_plain and isinstance(job, Job) and job.uncounted is not None:
             self._enqueue_plain(job, job.uncounted, at_front)
         else:

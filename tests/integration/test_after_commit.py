@@ -16,8 +16,8 @@ import sample_app
 from queue_samples import count, enqueue_due_jobs, run_worker, snapshot
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from rq.exceptions import DuplicateJobError
-from ways import NOW, TASK, WAYS, Call, Way
+from rq_versions import RateLimit, needs_rate_limits, needs_unique_jobs
+from ways import NOW, TASK, WAYS, Call, Way, each
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, SimpleWorker
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 IN_A_PIPELINE = {name: way for name, way in WAYS.items() if "pipeline" in name or name == "a group"}
 WAITING = {name: way for name, way in WAYS.items() if name not in IN_A_PIPELINE}
 
-each_way = pytest.mark.parametrize("way", WAITING.values(), ids=WAITING)
+each_way = each(WAITING)
 
 
 @slimjobs.job("stock")
@@ -134,8 +134,11 @@ STOCK: dict[str, Callable[[Any, Any], list[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("serializer", [None, "json"])
-@pytest.mark.parametrize("way", STOCK.values(), ids=STOCK)
+@pytest.mark.parametrize("serializer", [None, "rq.serializers.JSONSerializer"])
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, id=name, marks=needs_unique_jobs if name == "unique" else ()) for name, way in STOCK.items()],
+)
 def test_a_decorated_task_on_a_stock_queue_waits_too(way: Any, serializer: Any, redis: Redis, shop: Any) -> None:
     queue = rq.Queue("stock", connection=redis, serializer=serializer)
     task = slimjobs.job(queue)(first_subject.__wrapped__)  # type: ignore[attr-defined]
@@ -287,15 +290,16 @@ def test_a_refusal_is_raised_at_the_call_and_leaves_other_hooks_alone(call: Call
     assert call.queue.job_ids == []
 
 
+@needs_rate_limits
 def test_what_rq_refuses_is_refused_at_the_call(call: Call, shop: Any) -> None:
     queue = call.queue
     synchronous = Queue("now", connection=call.redis, is_async=False)
-    limit = rq.RateLimit("letters", 1)
+    limit = RateLimit("letters", 1)
     with transaction.atomic():
         model = email(shop)
         waiting = queue.enqueue(sample_app.record, args=(model,), unique=True, job_id="one")
         hooks = list(transaction.get_connection().run_on_commit)
-        with pytest.raises(DuplicateJobError):
+        with pytest.raises(rq.exceptions.DuplicateJobError):
             queue.enqueue(sample_app.record, args=(model,), unique=True, job_id="one")
         with pytest.raises(ValueError, match="dependencies"):
             queue.enqueue(sample_app.record, args=(model,), unique=True, job_id="two", depends_on=waiting)
@@ -306,10 +310,11 @@ def test_what_rq_refuses_is_refused_at_the_call(call: Call, shop: Any) -> None:
         with pytest.raises(ValueError, match="more than once"):
             queue.enqueue_many([Queue.prepare_data(sample_app.record, (model,), job_id="two")] * 2)
         assert transaction.get_connection().run_on_commit == hooks
-    with transaction.atomic(), pytest.raises(DuplicateJobError):
+    with transaction.atomic(), pytest.raises(rq.exceptions.DuplicateJobError):
         queue.enqueue(sample_app.record, args=(model,), unique=True, job_id="one")
 
 
+@needs_unique_jobs
 def test_a_unique_job_whose_id_was_taken_meanwhile_is_a_warning(
     call: Call, shop: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

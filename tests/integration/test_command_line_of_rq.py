@@ -12,6 +12,7 @@ from processes import Processes
 from queue_samples import Letter
 from rq.job import Job as RQJob
 from rq.suspension import is_suspended
+from rq_versions import needs_serializer_aliases, needs_spawn_worker
 
 import slimjobs
 from slimjobs import Job, Ledger, Queue, Serializer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-OUR_WORKERS = ["Worker", "SimpleWorker", "SpawnWorker"]
+OUR_WORKERS = ["Worker", "SimpleWorker", pytest.param("SpawnWorker", marks=needs_spawn_worker)]
 OURS = ("--queue-class", "slimjobs.Queue", "--job-class", "slimjobs.Job")
 with_our_classes_and_without = pytest.mark.parametrize("classes", [(), OURS], ids=["RQ's classes", "our classes"])
 
@@ -81,22 +82,31 @@ def test_a_pool_of_our_workers_needs_no_other_option(queue: Queue, command_line:
 @pytest.mark.parametrize(
     "options",
     [
-        ("worker", "--worker-class", "slimjobs.Worker", "--serializer", "pickle"),
-        ("worker", "--worker-class", "slimjobs.SpawnWorker", "--serializer", "rq.serializers.PickleSerializer"),
         ("worker", "--worker-class", "queue_samples.PickleWorker"),
-        ("worker", "--worker-class", "slimjobs.SpawnWorker", "--queue-class", "queue_samples.PickleQueue"),
+        pytest.param(
+            ("worker", "--worker-class", "slimjobs.SpawnWorker", "--queue-class", "queue_samples.PickleQueue"),
+            marks=needs_spawn_worker,
+        ),
         ("worker-pool", "--worker-class", "queue_samples.PickleWorker"),
         ("worker-pool", "--worker-class", "slimjobs.Worker", "--queue-class", "queue_samples.PickleQueue"),
     ],
     ids=" ".join,
 )
-def test_pickle_can_be_kept_for_workers_of_ours(
-    redis: Redis, command_line: Callable[..., str], options: tuple[str, ...]
-) -> None:
+def test_workers_of_ours_keep_pickle(redis: Redis, command_line: Callable[..., str], options: tuple[str, ...]) -> None:
     job = rq.Queue("letters", connection=redis).enqueue(sample_app.give_back, {"a": 5})
     command_line(*options, "--burst", "letters")
 
     # Its result too is what stock parts of the application can read.
+    assert RQJob.fetch(job.id, redis).return_value() == {"a": 5}
+
+
+@needs_serializer_aliases
+@needs_spawn_worker
+@pytest.mark.parametrize("name", ["pickle", "rq.serializers.PickleSerializer"])
+def test_pickle_can_be_asked_for(redis: Redis, command_line: Callable[..., str], name: str) -> None:
+    job = rq.Queue("letters", connection=redis).enqueue(sample_app.give_back, {"a": 5})
+    command_line("worker", "--worker-class", "slimjobs.SpawnWorker", "--serializer", name, "--burst", "letters")
+
     assert RQJob.fetch(job.id, redis).return_value() == {"a": 5}
 
 

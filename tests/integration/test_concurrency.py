@@ -10,7 +10,7 @@ import pytest
 import queue_samples
 import sample_app
 from queue_samples import FRESH_WORKER, Letter, count, python, run_worker
-from rq import RateLimit
+from rq_versions import UNIQUE, RateLimit, needs_rate_limits
 
 import slimjobs
 from slimjobs import Ledger, Queue, SimpleWorker
@@ -41,7 +41,7 @@ def enqueue(thread):
             [Queue.prepare_data(queue_samples.note_done, (letter, f'{{name}} many {{n}}')) for n in range(3)]
         )
         task.enqueue(letter, name + ' b')
-        queue.enqueue(queue_samples.note_done, letter, name + ' c', unique=True, job_id=(name + ' c').replace(' ', '-'))
+        queue.enqueue(queue_samples.note_done, letter, name + ' c', **{unique}, job_id=(name + ' c').replace(' ', '-'))
 threads = [threading.Thread(target=enqueue, args=(number,)) for number in range({threads})]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
@@ -92,7 +92,7 @@ def test_processes_that_enqueue_and_work_at_once_lose_and_double_nothing(redis: 
     processes = [
         *[python(WORK.format(worker=worker, jobs=60), redis_url) for worker in ("Worker", "SimpleWorker")],
         *[
-            python(ENQUEUE.format(process=number, threads=THREADS, turns=turns), redis_url)
+            python(ENQUEUE.format(process=number, threads=THREADS, turns=turns, unique=UNIQUE), redis_url)
             for number in range(PROCESSES)
         ],
     ]
@@ -160,6 +160,7 @@ def test_threads_share_a_queue_whatever_they_send(redis: Redis, hasty_threads: N
     assert found == [(number, turn, turn) for number in range(THREADS) for turn in range(20)]
 
 
+@needs_rate_limits
 def test_rate_limited_jobs_are_counted_once_however_often_they_wait(redis: Redis, redis_url: str) -> None:
     queue = Queue("letters", connection=redis)
     for number in range(10):

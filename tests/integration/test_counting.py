@@ -11,6 +11,7 @@ import sample_app
 from queue_samples import between_watch_and_exec, count, make_all_due, run_python, run_worker, snapshot
 from redis.exceptions import ResponseError, WatchError
 from rq import Repeat, Retry
+from rq_versions import UNIQUE, needs_unique_jobs
 
 import slimjobs
 from slimjobs import Job, Ledger, Limits, Queue, Serializer, SimpleWorker, Worker
@@ -310,7 +311,7 @@ def test_broken_ledger_keys_neither_lose_nor_double_a_job(redis: Redis, break_ke
     else:
         queue.enqueue(sample_app.record, 1)
     queue.enqueue_many([Queue.prepare_data(sample_app.record, (2,)), Queue.prepare_data(sample_app.record, (3,))])
-    queue.enqueue(sample_app.record, 4, unique=True, job_id="one")
+    queue.enqueue(sample_app.record, 4, **UNIQUE, job_id="one")
 
     assert queue.count == 4
     run_worker(SimpleWorker, "q", redis)
@@ -385,6 +386,7 @@ def test_a_user_who_may_not_count_enqueues_all_the_same(
     assert [record.levelname for record in caplog.records if record.name == "slimjobs"] == ["WARNING"]
 
 
+@needs_unique_jobs
 def test_a_user_who_may_not_use_our_keys_enqueues_unique_jobs(redis: Redis, redis_url: str) -> None:
     administer: Any = redis
     administer.execute_command("ACL", "SETUSER", "newcomer", "on", ">secret", "&*", "~rq:job*", "~rq:queue*", "+@all")

@@ -13,6 +13,7 @@ import sample_app
 from queue_samples import Letter, count, failure, run_python, run_worker, snapshot
 from rq.job import Job as RQJob
 from rq.serializers import DefaultSerializer, JSONSerializer
+from rq_versions import UNIQUE, needs_unique_jobs
 
 import slimjobs
 from slimjobs import Queue, Ref, SimpleWorker, UnsupportedTypeError
@@ -110,7 +111,7 @@ def test_what_is_refused_on_a_stock_queue_leaves_everything_as_it_was(stock: rq.
         for enqueue in (
             read.enqueue,
             read.options(pipeline=pipeline).enqueue,
-            read.options(unique=True, job_id="one").enqueue,
+            read.options(**UNIQUE, job_id="one").enqueue,
             lambda value: read.enqueue_in(timedelta(1), value),
             lambda value: read.enqueue_many(read.prepare(each) for each in ("fine", value)),
         ):
@@ -263,6 +264,7 @@ def test_options_are_those_of_rq(redis: Redis) -> None:
         slimjobs.job("letters", redis, colour="red")
 
 
+@needs_unique_jobs
 def test_options_that_enqueue_many_has_not_are_refused_by_name(redis: Redis) -> None:
     read = task(queue_samples.read_or_fail, Queue("letters", connection=redis))
     with pytest.raises(slimjobs.ConfigurationError, match="unique"):

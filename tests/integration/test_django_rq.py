@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from queue_samples import failure
+from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Job
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SUPPORT_FOLDER = Path(__file__).parents[1] / "support"
 PACKAGE = "slimjobs.contrib.django_rq"
+SPAWN_WORKER = pytest.param("SpawnWorker", marks=needs_spawn_worker)
 DEADLINE_SECONDS = 60
 COMMANDS = ["rqworker", "rqworker-pool"]
 
@@ -67,7 +69,7 @@ def test_the_shops_settings_pass_the_check(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("worker", ["Worker", "SimpleWorker", "SpawnWorker"])
+@pytest.mark.parametrize("worker", ["Worker", "SimpleWorker", SPAWN_WORKER])
 def test_a_worker_needs_no_serializer_said_again(
     queue: Any, shop: Any, email: Any, redis_url: str, *, command: str, worker: str
 ) -> None:
@@ -93,7 +95,7 @@ def test_a_worker_needs_no_serializer_said_again(
 def test_the_serializer_that_a_queue_is_told_is_its_workers_too(redis_url: str, queue: Any, email: Any) -> None:
     from shop import mail
 
-    pickled = type(queue)("shop", connection=queue.connection, serializer="json")
+    pickled = type(queue)("shop", connection=queue.connection, serializer="rq.serializers.JSONSerializer")
     job = pickled.enqueue(mail.current_class)
     manage(redis_url, "rqworker", "shop", "--burst", "--serializer", "rq.serializers.JSONSerializer")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rq
 from queue_samples import run_worker
+from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Queue, SimpleWorker, SpawnWorker, Worker
@@ -25,7 +26,9 @@ WORKERS: dict[str, Callable[[Queue], None]] = {
     "SpawnWorker": lambda queue: run_worker(SpawnWorker, queue.name, queue.connection),
     "synchronous": lambda _: None,
 }
-each_worker = pytest.mark.parametrize("worker", WORKERS)
+each_worker = pytest.mark.parametrize(
+    "worker", [pytest.param(name, marks=needs_spawn_worker if name == "SpawnWorker" else ()) for name in WORKERS]
+)
 
 FUNCTIONS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
     "undecorated": lambda jobs, model: (jobs.describe, model),
@@ -135,12 +138,12 @@ def test_a_decorated_task_gets_its_models_in_stock_workers(
     worker_class: Any, redis: Redis, shop: Any, shop_databases: Any, jobs: Any
 ) -> None:
     email = shop.Email.everything.using("archive").create(subject="news")
-    queue = rq.Queue("stock", connection=redis, serializer="json")
+    queue = rq.Queue("stock", connection=redis, serializer="rq.serializers.JSONSerializer")
     ours = [slimjobs.job(queue)(each.__wrapped__) for each in (jobs.describe_decorated, jobs.describe_decorated_later)]
     enqueued = [task.enqueue(email) for task in ours]
     shop_databases.close()
 
-    run_worker(worker_class, "stock", redis, serializer="json")
+    run_worker(worker_class, "stock", redis, serializer="rq.serializers.JSONSerializer")
 
     fetched = [rq.job.Job.fetch(job.id, connection=redis, serializer=queue.serializer) for job in enqueued]
     assert [job.return_value() for job in fetched] == [["news", "archive", email.pk]] * 2

@@ -88,7 +88,7 @@ def test_a_job_goes_over_its_task(queue: Queue) -> None:
     assert jobs["discard"].return_value(refresh=True) is None
 
 
-@pytest.mark.parametrize("serializer", [None, "json"])
+@pytest.mark.parametrize("serializer", [None, "rq.serializers.JSONSerializer"])
 def test_a_job_of_a_stock_queue_keeps_it_too(redis: Redis, serializer: Any) -> None:
     queue = rq.Queue("letters", connection=redis, serializer=serializer)
     task = slimjobs.job(queue)(queue_samples.read_or_fail.__wrapped__)  # type: ignore[attr-defined]

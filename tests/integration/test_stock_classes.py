@@ -10,7 +10,7 @@ import rq
 import sample_app
 from queue_samples import Letter, count, failure, run_worker, snapshot
 from rq.job import Job as RQJob
-from rq.serializers import JSONSerializer, PickleSerializer
+from rq.serializers import DefaultSerializer, JSONSerializer
 
 import slimjobs
 from slimjobs import Job, PayloadTooLargeError, Queue, Ref, Serializer, SimpleWorker, Worker
@@ -24,11 +24,11 @@ TASK = "sample_app.record"
 class PickleQueue(Queue):
     """Limits and counts first, the new format later."""
 
-    default_serializer: ClassVar[Any] = PickleSerializer
+    default_serializer: ClassVar[Any] = DefaultSerializer
 
 
 class PickleWorker(Worker):
-    default_serializer: ClassVar[Any] = PickleSerializer
+    default_serializer: ClassVar[Any] = DefaultSerializer
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_limits_and_counts_hold_where_pickle_is_kept(redis: Redis) -> None:
     assert snapshot(redis) == before
     row = count(redis, TASK)
     assert (row.jobs, row.refused) == (1, 4)
-    assert row.payload_bytes == len(job.data) + len(PickleSerializer.dumps({"note": 1}))
+    assert row.payload_bytes == len(job.data) + len(DefaultSerializer.dumps({"note": 1}))
 
 
 def test_what_a_pickle_holds_once_is_weighed_once(redis: Redis) -> None:

@@ -13,6 +13,7 @@ import queue_samples
 import sample_app
 from queue_samples import FRESH_WORKER, Empty, Letter, Parcel, Stamp, count, failure, python, run_python, run_worker
 from rq import Callback, Retry
+from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, Serializer, SimpleWorker, SpawnWorker, Worker
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rq.worker import BaseWorker
 
 
-WORKERS = [Worker, SimpleWorker, SpawnWorker]
+WORKERS = [Worker, SimpleWorker, pytest.param(SpawnWorker, marks=needs_spawn_worker)]
 each_worker = pytest.mark.parametrize("worker_class", WORKERS)
 
 
@@ -337,7 +338,7 @@ def test_a_damaged_payload_fails_its_job_alone(
 # What a work horse leaves behind.
 
 
-@pytest.mark.parametrize("worker_class", [Worker, SpawnWorker])
+@pytest.mark.parametrize("worker_class", [Worker, WORKERS[2]])
 def test_what_is_refused_inside_a_job_is_counted(queue: Queue, worker_class: type[BaseWorker]) -> None:
     queue.enqueue(queue_samples.refuse_one)
     run_worker(worker_class, "letters", queue.connection)

@@ -16,7 +16,7 @@ import rq
 from redis import Redis
 from rq.job import get_current_job
 from rq.registry import ScheduledJobRegistry
-from rq.serializers import PickleSerializer
+from rq.serializers import DefaultSerializer
 
 import slimjobs
 from slimjobs.ledger import LedgerRow
@@ -110,13 +110,13 @@ slimjobs.register_type(Parcel)
 class PickleQueue(slimjobs.Queue):
     """A queue that keeps RQ's pickle."""
 
-    default_serializer: ClassVar[Any] = PickleSerializer
+    default_serializer: ClassVar[Any] = DefaultSerializer
 
 
 class PickleWorker(slimjobs.Worker):
     """A worker that keeps RQ's pickle."""
 
-    default_serializer: ClassVar[Any] = PickleSerializer
+    default_serializer: ClassVar[Any] = DefaultSerializer
 
 
 # Tasks. What they return tells what they were given.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sample_app
 from queue_samples import run_worker
-from rq import RateLimit
 from rq.group import Group
 from rq.job import Dependency
+from rq_versions import RateLimit, needs_rate_limits, needs_scheduling_in_pipelines, needs_unique_jobs
 
 import slimjobs
 from slimjobs import Job, Queue, SimpleWorker
@@ -112,6 +112,7 @@ class Way:
     enqueue: Callable[[Call], list[Any]]
     prepare: Callable[[Call], None] = nothing
     jobs: int = 1
+    needs: tuple[pytest.MarkDecorator, ...] = ()
 
 
 WAYS = {
@@ -123,9 +124,13 @@ WAYS = {
         lambda call: [call.queue.enqueue(sample_app.record, *call.args, **call.kwargs, meta=call.meta)]
     ),
     "enqueue, at_front": Way(lambda call: call.enqueue(at_front=True)),
-    "enqueue, unique": Way(lambda call: call.enqueue(unique=True, job_id="one")),
-    "enqueue, unique, at_front": Way(lambda call: call.enqueue(unique=True, job_id="one", at_front=True)),
-    "enqueue, rate limited": Way(lambda call: call.enqueue(rate_limit=RateLimit("letters", 1))),
+    "enqueue, unique": Way(lambda call: call.enqueue(unique=True, job_id="one"), needs=(needs_unique_jobs,)),
+    "enqueue, unique, at_front": Way(
+        lambda call: call.enqueue(unique=True, job_id="one", at_front=True), needs=(needs_unique_jobs,)
+    ),
+    "enqueue, rate limited": Way(
+        lambda call: call.enqueue(rate_limit=RateLimit("letters", 1)), needs=(needs_rate_limits,)
+    ),
     "enqueue, described": Way(lambda call: call.enqueue(description="a campaign")),
     "enqueue, dependency unmet": Way(lambda call: call.enqueue(depends_on=call.dependency), unmet),
     "enqueue, dependency met": Way(lambda call: call.enqueue(depends_on=call.dependency), met),
@@ -133,21 +138,29 @@ WAYS = {
         lambda call: call.enqueue(depends_on=Dependency(call.dependency, allow_failure=True)), failed
     ),
     "enqueue, dependency rate limited": Way(
-        lambda call: call.enqueue(depends_on=call.dependency, rate_limit=RateLimit("letters", 1)), unmet
+        lambda call: call.enqueue(depends_on=call.dependency, rate_limit=RateLimit("letters", 1)),
+        unmet,
+        needs=(needs_rate_limits,),
     ),
     "enqueue, in a pipeline": Way(lambda call: call.enqueue(pipeline=call.pipeline), own_pipeline),
     "enqueue, in a pipeline, dependency unmet": Way(
         lambda call: call.enqueue(pipeline=call.pipeline, depends_on=call.dependency), own_pipeline_and_dependency
     ),
     "enqueue, synchronous": Way(lambda call: call.enqueue(), synchronous),
-    "enqueue, synchronous, unique": Way(lambda call: call.enqueue(unique=True, job_id="one"), synchronous),
+    "enqueue, synchronous, unique": Way(
+        lambda call: call.enqueue(unique=True, job_id="one"), synchronous, needs=(needs_unique_jobs,)
+    ),
     "enqueue_call": Way(
         lambda call: [call.queue.enqueue_call(sample_app.record, call.args, call.kwargs, meta=call.meta)]
     ),
     "enqueue_at": Way(lambda call: call.enqueue_at()),
-    "enqueue_at, unique": Way(lambda call: call.enqueue_at(unique=True, job_id="one")),
-    "enqueue_at, in a pipeline": Way(lambda call: call.enqueue_at(pipeline=call.pipeline), own_pipeline),
-    "enqueue_at, rate limited": Way(lambda call: call.enqueue_at(rate_limit=RateLimit("letters", 1))),
+    "enqueue_at, unique": Way(lambda call: call.enqueue_at(unique=True, job_id="one"), needs=(needs_unique_jobs,)),
+    "enqueue_at, in a pipeline": Way(
+        lambda call: call.enqueue_at(pipeline=call.pipeline), own_pipeline, needs=(needs_scheduling_in_pipelines,)
+    ),
+    "enqueue_at, rate limited": Way(
+        lambda call: call.enqueue_at(rate_limit=RateLimit("letters", 1)), needs=(needs_rate_limits,)
+    ),
     "enqueue_in": Way(
         lambda call: [
             call.queue.enqueue_in(timedelta(0), sample_app.record, args=call.args, kwargs=call.kwargs, meta=call.meta)
@@ -197,4 +210,10 @@ WAYS = {
     ),
 }
 
-each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+def each(ways: dict[str, Way]) -> pytest.MarkDecorator:
+    """Return the mark that runs a test for each of some ways, save those that the installed RQ has not."""
+    return pytest.mark.parametrize("way", [pytest.param(way, id=name, marks=way.needs) for name, way in ways.items()])
+
+
+each_way = each(WAYS)

@@ -19,6 +19,7 @@ PACKAGE = Path(slimjobs.__file__).parent
 ROOMS = [
     ["sizes"],
     ["errors"],
+    ["versions"],
     ["limits"],
     ["refs"],
     ["homes"],

@@ -10,7 +10,8 @@ import pytest
 import sample_app
 from queue_samples import snapshot
 from rq.serializers import DefaultSerializer, JSONSerializer
-from ways import WAYS, Call, Way, each_way
+from rq_versions import needs_django_rq, needs_serializer_aliases, needs_spawn_worker
+from ways import WAYS, Call, Way, each, each_way
 
 import slimjobs
 from slimjobs import ConfigurationError, Serializer, commit
@@ -113,9 +114,7 @@ def enqueued(way: Way, call: Call, caplog: pytest.LogCaptureFixture) -> list[Any
 
 
 # A group writes with a pipeline of its own, and executes it at once.
-each_way_that_can_wait = pytest.mark.parametrize(
-    "way", [way for name, way in WAYS.items() if name != "a group"], ids=[name for name in WAYS if name != "a group"]
-)
+each_way_that_can_wait = each({name: way for name, way in WAYS.items() if name != "a group"})
 
 
 @each_way_that_can_wait
@@ -486,7 +485,7 @@ HANDED_OVER = ["rq.serializers.DefaultSerializer", DefaultSerializer, None]
         (None, Serializer),
         ("slimjobs.Serializer", Serializer),
         ("rq.serializers.DefaultSerializer", DefaultSerializer),
-        ("json", JSONSerializer),
+        ("rq.serializers.JSONSerializer", JSONSerializer),
     ],
 )
 def test_a_worker_has_the_serializer_of_its_queues(
@@ -502,22 +501,22 @@ def test_a_worker_has_the_serializer_of_its_queues(
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ("rq.serializers.PickleSerializer", DefaultSerializer),
-        ("pickle", DefaultSerializer),
+        pytest.param("rq.serializers.PickleSerializer", DefaultSerializer, marks=needs_serializer_aliases),
+        pytest.param("pickle", DefaultSerializer, marks=needs_serializer_aliases),
         ("rq.serializers.JSONSerializer", JSONSerializer),
         (JSONSerializer, JSONSerializer),
         ("slimjobs.Serializer", Serializer),
     ],
 )
 def test_a_serializer_that_was_chosen_is_obeyed(bench: Bench, chosen: Any, expected: Any) -> None:
-    queues = [bench.queue("shop"), bench.queue("default", serializer="json")]
+    queues = [bench.queue("shop"), bench.queue("default", serializer="rq.serializers.JSONSerializer")]
     worker = bench.glue.Worker(queues, connection=bench.redis, serializer=chosen)
 
     assert worker.serializer is expected
 
 
 def test_queues_of_different_serializers_are_refused_at_the_workers_start(bench: Bench) -> None:
-    queues = [bench.queue("shop"), bench.queue("default", serializer="json")]
+    queues = [bench.queue("shop"), bench.queue("default", serializer="rq.serializers.JSONSerializer")]
 
     with pytest.raises(ConfigurationError, match="queue 'shop' has another serializer than 'default'"):
         bench.glue.Worker(queues, connection=bench.redis)
@@ -545,6 +544,7 @@ def test_what_rqworker_pool_makes_of_the_names_is_made_as_the_settings_say(bench
     assert by_name.serializer is Serializer
 
 
+@needs_spawn_worker
 def test_a_worker_is_found_by_its_key_without_queues(bench: Bench) -> None:
     for expected in (Serializer, DefaultSerializer):
         worker = bench.glue.SpawnWorker([bench.queue(serializer=expected)], connection=bench.redis)
@@ -590,14 +590,18 @@ def test_what_is_right_gives_no_message(bench: Bench) -> None:
         assert messages() == []
     with bench.settings({name: {**bench.url, "SERIALIZER": "slimjobs.Serializer"} for name in ("a", "b")}):
         assert messages() == []
-    with bench.settings({"a": bench.url, "b": {"URL": "redis://other/0", "SERIALIZER": "pickle"}}):
+    with bench.settings(
+        {"a": bench.url, "b": {"URL": "redis://other/0", "SERIALIZER": "rq.serializers.DefaultSerializer"}}
+    ):
         assert messages() == []
 
 
 def test_where_nothing_is_of_slimjobs_there_is_nothing_to_say(bench: Bench) -> None:
     from django.test import override_settings
 
-    with bench.settings({"a": bench.url, "b": {**bench.url, "SERIALIZER": "json"}}, **DJANGO_RQ):
+    with bench.settings(
+        {"a": bench.url, "b": {**bench.url, "SERIALIZER": "rq.serializers.JSONSerializer"}}, **DJANGO_RQ
+    ):
         assert messages() == []
     with override_settings(RQ={}, RQ_QUEUES={}):
         assert messages() == []
@@ -682,12 +686,13 @@ def test_cron_that_is_registered_on_a_queue_that_reads_no_pickles_is_reported(
     assert message.id == "slimjobs.W006"
     assert "record on the queue 'shop'" in message.msg
     assert "read_pickle=True" in message.hint
-    with bench.settings({"shop": {**bench.url, "SERIALIZER": "pickle"}}):
+    with bench.settings({"shop": {**bench.url, "SERIALIZER": "rq.serializers.DefaultSerializer"}}):
         assert messages() == []
     slimjobs.configure(read_pickle=True)
     assert messages() == []
 
 
+@needs_django_rq
 def test_cron_that_runs_is_reported_where_redis_may_be_asked(bench: Bench) -> None:
     from django_rq.cron import DjangoCronScheduler
 

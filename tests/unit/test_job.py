@@ -10,7 +10,7 @@ import pytest
 import queue_samples
 import sample_app
 from rq.exceptions import DeserializationError
-from rq.serializers import PickleSerializer
+from rq.serializers import DefaultSerializer
 
 from slimjobs import ConfigurationError, Job, Ref, Serializer, UnsupportedTypeError
 
@@ -181,8 +181,8 @@ def test_every_look_at_damaged_data_raises_what_rq_expects(make: Callable[..., J
 def test_a_call_in_the_wrong_shape_is_damaged_data_too(make: Callable[..., Job]) -> None:
     job = make(sample_app.record)
     job.save()
-    job.connection.hset(job.key, "data", PickleSerializer.dumps(("sample_app.record", None, 1, 2)))
-    damaged = Job.fetch(job.id, connection=job.connection, serializer=PickleSerializer)
+    job.connection.hset(job.key, "data", DefaultSerializer.dumps(("sample_app.record", None, 1, 2)))
+    damaged = Job.fetch(job.id, connection=job.connection, serializer=DefaultSerializer)
 
     for _ in range(2):
         with pytest.raises(DeserializationError, match="it is no call"):
@@ -191,11 +191,11 @@ def test_a_call_in_the_wrong_shape_is_damaged_data_too(make: Callable[..., Job])
 
 def test_the_serializer_is_ours_unless_it_is_named(fake_redis: Redis) -> None:
     class PickleJob(Job):
-        default_serializer: ClassVar[Any] = PickleSerializer
+        default_serializer: ClassVar[Any] = DefaultSerializer
 
     assert Job(connection=fake_redis).serializer is Serializer
-    assert Job(connection=fake_redis, serializer="json").serializer is not Serializer
-    assert PickleJob(connection=fake_redis).serializer is PickleSerializer
+    assert Job(connection=fake_redis, serializer="rq.serializers.JSONSerializer").serializer is not Serializer
+    assert PickleJob(connection=fake_redis).serializer is DefaultSerializer
     assert PickleJob.create(sample_app.record, connection=fake_redis).data[:1] == b"\x80"
 
 

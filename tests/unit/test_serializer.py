@@ -13,7 +13,7 @@ import rq
 import sample_app
 from codec_samples import NOWHERE, TASK, canonical, extra_bytes
 from rq.job import Job as RQJob
-from rq.serializers import JSONSerializer, PickleSerializer, resolve_serializer
+from rq.serializers import DefaultSerializer, JSONSerializer, resolve_serializer
 from sample_app import Email, Unregistered
 
 import slimjobs
@@ -82,7 +82,7 @@ def test_what_cannot_travel_is_refused_with_its_path() -> None:
 
 
 def test_a_pickle_is_read_only_where_that_is_switched_on() -> None:
-    data = PickleSerializer.dumps(("f", None, (1,), {}))
+    data = DefaultSerializer.dumps(("f", None, (1,), {}))
     with pytest.raises(PayloadDecodeError, match="read_pickle=True"):
         Serializer.loads(data)
     slimjobs.configure(read_pickle=True)
@@ -119,7 +119,7 @@ def test_nothing_of_a_pickle_is_run_by_default() -> None:
 
 def test_other_serializers_write_what_they_always_wrote() -> None:
     call = Call(TASK, TASK, None, ({"a": 1}, "x"), {"k": [1]})
-    for serializer in (PickleSerializer, JSONSerializer):
+    for serializer in (DefaultSerializer, JSONSerializer):
         form = format_of(serializer)
         assert isinstance(form, ForeignFormat)
         payload = build(call, Limits(), form)
@@ -128,7 +128,7 @@ def test_other_serializers_write_what_they_always_wrote() -> None:
     assert format_of(Serializer()) is SLIM
 
 
-@pytest.mark.parametrize("serializer", [PickleSerializer, JSONSerializer])
+@pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
 def test_limits_hold_for_other_serializers(serializer: Any) -> None:
     form = format_of(serializer)
     size_bytes = len(build(Call(TASK, TASK, None, ("x" * 1000,)), Limits(), form).data)
@@ -141,13 +141,13 @@ def test_limits_hold_for_other_serializers(serializer: Any) -> None:
 
 def test_what_a_model_holds_is_to_blame_where_it_is_pickled() -> None:
     with pytest.raises(PayloadTooLargeError) as caught:
-        build(Call(TASK, TASK, None, (1, Email(1, body="x" * 100_000))), Limits(), format_of(PickleSerializer))
+        build(Call(TASK, TASK, None, (1, Email(1, body="x" * 100_000))), Limits(), format_of(DefaultSerializer))
     assert caught.value.parts[0][0] == "args[1].body"
 
 
 def test_what_a_pickle_holds_once_counts_once() -> None:
     call = Call(TASK, TASK, None, (["x" * 1000] * 100,))
-    assert len(build(call, Limits(), format_of(PickleSerializer)).data) < 2000
+    assert len(build(call, Limits(), format_of(DefaultSerializer)).data) < 2000
     with pytest.raises(PayloadTooLargeError):
         build(call, Limits(), SLIM)
 
@@ -175,7 +175,7 @@ def test_a_result_at_its_limit_is_stored_and_one_byte_more_is_not(caplog: pytest
     assert caplog.messages == [f"{TASK}: result of job job-1 is not stored: {reason}"]
 
 
-@pytest.mark.parametrize("serializer", [Serializer, PickleSerializer, JSONSerializer])
+@pytest.mark.parametrize("serializer", [Serializer, DefaultSerializer, JSONSerializer])
 def test_a_result_over_its_limit_leaves_a_marker_and_a_line(serializer: Any, caplog: pytest.LogCaptureFixture) -> None:
     marker = store("secret" * 20_000, caplog, serializer)
     assert marker.startswith(f"slimjobs: result of {TASK} not stored: it is ")

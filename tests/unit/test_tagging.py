@@ -13,7 +13,7 @@ import sample_app
 from codec_samples import canonical, nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rq.serializers import JSONSerializer, PickleSerializer
+from rq.serializers import DefaultSerializer, JSONSerializer
 from sample_app import Email, Subscriber
 
 from slimjobs import PayloadDecodeError, Ref, Serializer, SlimjobsError, UnsavedModelError, UnsupportedTypeError
@@ -49,7 +49,7 @@ def refusal(value: Any, serializer: Any = JSONSerializer) -> SlimjobsError:
 
 
 @pytest.mark.parametrize(
-    "serializer", [JSONSerializer, PickleSerializer, Serializer, Odd()], ids=["json", "pickle", "slim", "odd"]
+    "serializer", [JSONSerializer, DefaultSerializer, Serializer, Odd()], ids=["json", "pickle", "slim", "odd"]
 )
 def test_models_come_back_as_refs_at_any_depth(serializer: Any) -> None:
     value = [EMAIL, {"a": [{"b": EMAIL}, Subscriber("ann", "")]}, REF, 1, "x", None]
@@ -60,11 +60,11 @@ def test_models_come_back_as_refs_at_any_depth(serializer: Any) -> None:
 def test_where_refs_can_be_written_all_containers_and_keys_are_looked_into() -> None:
     value = [(EMAIL,), {EMAIL}, frozenset([EMAIL]), {EMAIL: {(1, EMAIL): 1}}]
     expected = [(REF,), {REF}, frozenset([REF]), {REF: {(1, REF): 1}}]
-    assert canonical(through(PickleSerializer, value)) == canonical(expected)
+    assert canonical(through(DefaultSerializer, value)) == canonical(expected)
 
 
 def test_the_model_itself_is_nowhere_in_the_bytes() -> None:
-    for serializer in (JSONSerializer, PickleSerializer):
+    for serializer in (JSONSerializer, DefaultSerializer):
         assert b"secret" not in serializer.dumps(dehydrate([EMAIL], serializer))
 
 
@@ -76,12 +76,12 @@ def test_a_tag_keeps_the_type_of_the_primary_key_and_the_database(pk: Any) -> No
 
 def test_what_is_not_a_model_is_left_as_it_is() -> None:
     value = {"a": [1, (2,), {"b": None}], "c": object()}
-    assert dehydrate(value, PickleSerializer) == value
+    assert dehydrate(value, DefaultSerializer) == value
 
 
 def test_a_dict_that_looks_like_a_tag_is_refused() -> None:
     for value in ({TAG: "x"}, [{"a": {TAG: 1, "b": 2}}]):
-        for serializer in (JSONSerializer, PickleSerializer):
+        for serializer in (JSONSerializer, DefaultSerializer):
             error = refusal(value, serializer)
             assert isinstance(error, UnsupportedTypeError)
             assert TAG in str(error)

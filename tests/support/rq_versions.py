@@ -1,0 +1,33 @@
+"""What older versions of RQ and redis-py lack: marks for the tests that need it, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+import rq
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+RQ = _version(rq.__version__)
+REDIS_PY = _version(redis.__version__)
+
+# The class, or None where `needs_rate_limits` skips.
+RateLimit: Any = getattr(rq, "RateLimit", None)
+
+# The option, where there is one.
+UNIQUE: dict[str, Any] = {"unique": True} if RQ >= (2, 8) else {}
+
+needs_unique_jobs = pytest.mark.skipif(RQ < (2, 8), reason="unique jobs came with RQ 2.8")
+needs_serializer_aliases = pytest.mark.skipif(RQ < (2, 9), reason='the serializer "pickle" came with RQ 2.9')
+needs_scheduling_in_pipelines = pytest.mark.skipif(
+    RQ < (3, 0), reason="RQ before 3.0 schedules at once, pipeline or not"
+)
+needs_unique_ids_in_batches = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 takes an id twice in a batch")
+needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
+needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
+needs_rate_limits = pytest.mark.skipif(RQ < (3, 0), reason="rate limits came with RQ 3.0")
