@@ -50,6 +50,7 @@ ROOMS = [
     ["stock"],
     ["enqueuer", "decorator"],
     ["scheduler"],
+    ["spawning"],
     ["worker"],
     ["contrib"],
     ["__init__"],
