@@ -12,7 +12,10 @@ try:
     from rq.exceptions import DuplicateJobError
 except ImportError:  # before RQ 2.8, which knows no unique jobs
     scripts = None  # type: ignore[assignment]
-    DuplicateJobError = ValueError  # type: ignore[assignment,misc]
+
+    class DuplicateJobError(Exception):  # type: ignore[no-redef]
+        """What is never raised there."""
+
 
 if TYPE_CHECKING:
     from rq.job import Job as RQJob

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rq.exceptions import DeserializationError
 from rq.queue import Queue as RQQueue
+from rq.serializers import DefaultSerializer
 from rq.utils import ensure_job_list
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import Worker as RQWorker
 
 from slimjobs import refusals
-from slimjobs.choices import chosen_for_worker, chosen_job_class, chosen_queue_class
+from slimjobs.choices import PICKLE, chosen_for_worker, chosen_job_class, chosen_queue_class
 from slimjobs.job import Job
 from slimjobs.logs import logger
 from slimjobs.queue import Queue
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 class _SlimDefaults(RQBaseWorker):
     """What all our workers share.
 
-    RQ's own `Job`, `Queue` and `PickleSerializer` count as not given, since RQ's command line and
-    `WorkerPool` hand them over where nobody chose: to keep one, set the attribute in a subclass. A plain
-    `rq.Queue` is replaced by a queue of `queue_class` with its name.
+    RQ's command line and `WorkerPool` give a job class and a queue class whether somebody chose them or
+    not. Where both are given, RQ's own `Job`, `Queue` and `PickleSerializer` count as not given, and a plain
+    `rq.Queue` is replaced by a queue of `queue_class` with its name. Pickle is kept by a subclass with
+    that `default_serializer`, by queues that have it, or as `serializer="pickle"`.
 
     Attributes:
-        default_serializer: What payloads are read with where no serializer is given, unless all
-            queues that are given have RQ's pickle. `serializer="pickle"` is a choice too.
+        default_serializer: What payloads are read with where no serializer is given.
     """
 
     default_serializer: ClassVar[Any] = Serializer
@@ -45,17 +46,18 @@ class _SlimDefaults(RQBaseWorker):
     job_class: type[RQJob] = Job
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
-        given = ensure_job_list(queues)
-        serializer = chosen_for_worker(options.get("serializer"), given)
+        serializer = options.get("serializer")
+        if options.get("job_class") and options.get("queue_class"):
+            queues = ensure_job_list(queues)
+            serializer = chosen_for_worker(serializer, queues)
+            options["job_class"] = chosen_job_class(options["job_class"])
+            options["queue_class"] = chosen_queue_class(options["queue_class"])
+            if (options["queue_class"] or self.queue_class) is not RQQueue:
+                queues = [queue.name if type(queue) is RQQueue else queue for queue in queues]
+        elif serializer is DefaultSerializer:
+            serializer = PICKLE  # a SpawnWorker's processes get it with both classes
         options["serializer"] = serializer or self.default_serializer
-        options["job_class"] = chosen_job_class(options.get("job_class"))
-        options["queue_class"] = chosen_queue_class(options.get("queue_class"))
-        if (options["queue_class"] or self.queue_class) is not RQQueue:
-            plain = [queue for queue in given if type(queue) is RQQueue]
-            if plain and len(args) < 3:  # else the connection is given by position
-                options["connection"] = options.get("connection") or plain[0].connection
-            given = [queue.name if type(queue) is RQQueue else queue for queue in given]
-        super().__init__(given, *args, **options)
+        super().__init__(queues, *args, **options)
         if serializer is None:
             self._serializer_arg = None  # a SpawnWorker's processes take their class's default too
 

@@ -12,7 +12,7 @@ from processes import Processes
 from queue_samples import Letter
 from rq.job import Job as RQJob
 from rq.suspension import is_suspended
-from rq_versions import needs_serializer_aliases
+from rq_versions import needs_metas_kept, needs_serializer_aliases
 
 import slimjobs
 from slimjobs import Job, Ledger, Queue, Serializer
@@ -154,7 +154,9 @@ def test_a_failed_job_is_requeued(
     assert Ledger(queue.connection).totals()[0].jobs == 1  # it is not counted again
 
 
-@with_our_classes_and_without
+@pytest.mark.parametrize(
+    "classes", [pytest.param((), marks=needs_metas_kept), OURS], ids=["RQ's classes", "our classes"]
+)
 def test_a_requeued_job_keeps_what_it_was_told(
     queue: Queue, command_line: Callable[..., str], classes: tuple[str, ...]
 ) -> None:

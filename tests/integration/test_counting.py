@@ -11,7 +11,7 @@ import sample_app
 from queue_samples import between_watch_and_exec, count, make_all_due, run_python, run_worker, snapshot
 from redis.exceptions import ResponseError, WatchError
 from rq import Repeat, Retry
-from rq_versions import UNIQUE, needs_unique_jobs
+from rq_versions import UNIQUE, needs_key_prefix, needs_unique_jobs
 
 import slimjobs
 from slimjobs import Job, Ledger, Limits, Queue, Serializer, SimpleWorker, Worker
@@ -330,6 +330,7 @@ def test_broken_ledger_keys_can_be_read(redis: Redis, break_keys: Any) -> None:
 # Where the keys are.
 
 
+@needs_key_prefix
 def test_the_keys_begin_with_rqs_prefix(redis: Redis, redis_url: str) -> None:
     output = run_python(
         "import slimjobs, sample_app\n"

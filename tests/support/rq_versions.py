@@ -32,6 +32,11 @@ needs_scheduling_in_pipelines = pytest.mark.skipif(
     RQ < (3, 0), reason="RQ before 3.0 schedules at once, pipeline or not"
 )
 needs_unique_ids_in_batches = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 takes an id twice in a batch")
+needs_dependencies_that_failed = pytest.mark.skipif(
+    RQ < (3, 0), reason="RQ before 3.0 leaves a job deferred whose dependency had failed, though it may"
+)
+needs_metas_kept = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 replaces a meta that it cannot read")
 needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
 needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
+needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came with RQ 3.0")
 needs_rate_limits = pytest.mark.skipif(RQ < (3, 0), reason="rate limits came with RQ 3.0")

@@ -11,7 +11,13 @@ import sample_app
 from queue_samples import run_worker
 from rq.group import Group
 from rq.job import Dependency
-from rq_versions import RateLimit, needs_rate_limits, needs_scheduling_in_pipelines, needs_unique_jobs
+from rq_versions import (
+    RateLimit,
+    needs_dependencies_that_failed,
+    needs_rate_limits,
+    needs_scheduling_in_pipelines,
+    needs_unique_jobs,
+)
 
 import slimjobs
 from slimjobs import Job, Queue, SimpleWorker
@@ -135,7 +141,9 @@ WAYS = {
     "enqueue, dependency unmet": Way(lambda call: call.enqueue(depends_on=call.dependency), unmet),
     "enqueue, dependency met": Way(lambda call: call.enqueue(depends_on=call.dependency), met),
     "enqueue, dependency failed and allowed to": Way(
-        lambda call: call.enqueue(depends_on=Dependency(call.dependency, allow_failure=True)), failed
+        lambda call: call.enqueue(depends_on=Dependency(call.dependency, allow_failure=True)),
+        failed,
+        needs=(needs_dependencies_that_failed,),
     ),
     "enqueue, dependency rate limited": Way(
         lambda call: call.enqueue(depends_on=call.dependency, rate_limit=RateLimit("letters", 1)),
