@@ -18,6 +18,7 @@ _MOST_CHARACTERS = 75
 _MOST_ARGUMENTS = 8
 _MOST_NAME_CHARACTERS = 40
 _MOST_LEVELS = 8
+_MORE = "..."
 _SIZED = frozenset({str, bytes, list, tuple, set, frozenset, dict, bytearray})
 _PLAIN = frozenset({int, float, bool, type(None), str, bytes})
 
@@ -31,13 +32,28 @@ def describe_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, 
         kwargs: Its keyword arguments.
         with_values: Whether values of plain types are shown, bounded, instead of their types.
     """
+    shown, named = describe_arguments(args, kwargs, with_values=with_values)
+    more = named.pop(_MORE, None)
+    words = [*shown, *(f"{name}={text}" for name, text in named.items())]
+    return f"{task}({', '.join(words if more is None else [*words, f'... {more} more'])})"
+
+
+def describe_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any], *, with_values: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Return arguments as texts; how many are left out stands under the name "...".
+
+    Args:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        with_values: As `describe_call`.
+    """
     describe = _describe_value if with_values else _describe_type
     shown = [describe(value) for value in args[:_MOST_ARGUMENTS]]
-    for name, value in islice(kwargs.items(), _MOST_ARGUMENTS - len(shown)):
-        shown.append(f"{name[:_MOST_NAME_CHARACTERS]}={describe(value)}")
-    if len(args) + len(kwargs) > len(shown):
-        shown.append(f"... {len(args) + len(kwargs) - len(shown)} more")
-    return f"{task}({', '.join(shown)})"
+    some = islice(kwargs.items(), _MOST_ARGUMENTS - len(shown))
+    named = {name[:_MOST_NAME_CHARACTERS]: describe(value) for name, value in some}
+    left_out = len(args) + len(kwargs) - len(shown) - len(named)
+    return shown, {**named, _MORE: str(left_out)} if left_out else named
 
 
 def _describe_type(value: Any) -> str:

@@ -139,16 +139,18 @@ class Enqueuer(Generic[P]):
         """
         return Enqueuer(self._function, self._place, {**self._options, **checked_options(options)})
 
+    def rq_options(self) -> dict[str, Any]:
+        """Return the options of every job, as RQ's `enqueue` takes them."""
+        return {"job_timeout" if name == "timeout" else name: value for name, value in self._options.items()}
+
     def _prepare(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[RQQueue, dict[str, Any], tuple[Transaction, ...]]:
         """Return the queue, what its methods take besides the function, and what a stock queue's job waits for."""
-        options = dict(self._options)
+        options = self.rq_options()
         for name in [name for name in kwargs if name not in self._own_names]:
             if name in _OPTION_NAMES or name == "job_timeout":
-                options["timeout" if name == "job_timeout" else name] = kwargs.pop(name)
-        if "timeout" in options:
-            options["job_timeout"] = options.pop("timeout")
+                options["job_timeout" if name == "timeout" else name] = kwargs.pop(name)
         options = fold_options(options)
         queue = self._place.queue
         waits: tuple[Transaction, ...] = ()
@@ -197,6 +199,12 @@ class Task(Enqueuer[P], Generic[P, R_co]):
 def task_name(function: Callable[..., Any]) -> str:
     """Return a function's import path, as RQ stores it."""
     return f"{function.__module__}.{function.__qualname__}"
+
+
+def options_of(function: Any) -> dict[str, Any]:
+    """Return the options of a decorated task, as RQ's `enqueue` takes them; of another function nothing."""
+    enqueuer = getattr(getattr(function, "enqueue", None), "__self__", None)
+    return enqueuer.rq_options() if isinstance(enqueuer, Enqueuer) else {}
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pickletools
 import re
 from typing import TYPE_CHECKING, Any
 
 from msgpack import Unpacker
-from rq.job import JobStatus
-from rq.utils import as_text, parse_timeout, str_to_date
 
 from slimjobs.codec import HEADER
 from slimjobs.compression import inflate, inflate_beginning
@@ -37,28 +34,23 @@ def by_name(raw_data: Mapping[Any, Any]) -> dict[str, Any]:
     return {key.decode("utf-8", "replace") if isinstance(key, bytes) else key: raw_data[key] for key in raw_data}
 
 
-def sort_out(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the fields of a job's hash that RQ can read, and by name why others cannot be."""
-    readable: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    for name, value in fields.items():
-        problem = _find_problem(name, value)
-        if problem is None:
-            readable[name] = value
-        else:
-            problems[name] = problem
-    return readable, problems
+def sort_out(fields: Mapping[str, Any], blank: Callable[[], RQJob]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the fields of a job's hash that RQ can read, and by name why others cannot be.
+
+    Args:
+        fields: The fields without the payload.
+        blank: Makes a job of RQ's own class, to try each field on.
+    """
+    problems = {name: problem for name in fields if (problem := _find_problem(name, fields[name], blank()))}
+    return {name: fields[name] for name in fields if name not in problems}, problems
 
 
-def _find_problem(name: str, value: Any) -> str | None:
-    read = _READERS.get(name)
-    if read is None or (not value and name not in _NEVER_EMPTY):
-        return None
+def _find_problem(name: str, value: Any, job: RQJob) -> str | None:
     try:
-        read(value)
-    except Exception as error:  # noqa: BLE001  # RQ reads them in many ways
+        job.restore({name: value, "data": b""})
+    except Exception as error:  # noqa: BLE001  # RQ reads each field in its own way
         return describe(error)
-    return None
+    return None if is_sound(job) else "it is of another kind or size"
 
 
 def is_sound(job: RQJob) -> bool:
@@ -103,7 +95,9 @@ def _first_text(data: bytes) -> str | None:
     """Return the first text in the beginning of a payload, which is the function's name; no pickle is run."""
     try:
         if data.startswith(_CALL_HEADER):
-            unpacker = Unpacker()
+            unpacker = Unpacker(
+                max_buffer_size=_BEGINNING_BYTES, max_array_len=0, max_map_len=0
+            )  # it begins with a text
             unpacker.feed(data[len(_CALL_HEADER) :])
             first = unpacker.unpack()
         else:
@@ -115,44 +109,3 @@ def _first_text(data: bytes) -> str | None:
 
 def _is_list_of(classes: type | tuple[type, ...], value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, classes) for item in value)
-
-
-def _read_seconds(value: Any) -> None:
-    if abs(int(value)) > _MOST_SECONDS:
-        raise ValueError
-
-
-def _read_timeout(value: Any) -> None:
-    _read_seconds(parse_timeout(value))
-
-
-def _read_status(value: Any) -> None:
-    JobStatus(as_text(value))
-
-
-def _read_names(value: Any) -> None:
-    if not _is_list_of(str, json.loads(value.decode())):
-        raise ValueError
-
-
-def _read_numbers(value: Any) -> None:
-    if not _is_list_of((int, float), json.loads(value.decode())):
-        raise ValueError
-
-
-# As `rq.job.Job.restore` reads them.
-_READERS: dict[str, Callable[[Any], Any]] = {"status": _read_status, "timeout": _read_timeout}
-for _read, _names in (
-    (str_to_date, "created_at enqueued_at started_at ended_at last_heartbeat"),
-    (as_text, "origin description worker_name group_id dependency_id rate_limit_key"),
-    (as_text, "success_callback_name failure_callback_name stopped_callback_name"),
-    (int, "success_callback_timeout failure_callback_timeout stopped_callback_timeout enqueue_at_front"),
-    (int, "number_of_retries retries_left repeats_left rate_limit_concurrency"),
-    (int, "enqueue_at_front_on_retry allow_dependency_failures"),
-    (_read_seconds, "ttl result_ttl failure_ttl"),
-    (_read_names, "dependency_ids"),
-    (_read_numbers, "retry_intervals repeat_intervals"),
-):
-    _READERS.update(dict.fromkeys(_names.split(), _read))
-# RQ passes over others that are empty.
-_NEVER_EMPTY = frozenset(name for name in _READERS if name.endswith("_callback_timeout")) | {"enqueue_at_front"}

@@ -190,6 +190,7 @@ class Job(ShownJob):
                 own.execute()
         else:
             super().save(pipeline, include_meta=include_meta, include_result=include_result)
+            entry.queue = entry.queue or self.origin  # which rq-scheduler says only after the job is made
             entries.record(pipeline, [entry])
             self.uncounted, self._counted = None, entry
         self._omits_empty_fields = False

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from redis.exceptions import ResponseError
 from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import UNEVALUATED
+from rq.job import Job as RQJob
 from rq.serializers import resolve_serializer
 
 from slimjobs import fields
 from slimjobs.calls import task_of
 from slimjobs.codec import MAGIC
-from slimjobs.compression import compress, inflate
+from slimjobs.compression import compress, inflate, inflate_beginning
 from slimjobs.errors import PayloadDecodeError, SlimjobsError
 from slimjobs.logs import damage_warnings, logger
-from slimjobs.removal import RemovableJob
+from slimjobs.presence import PresentJob
 from slimjobs.serializer import Serializer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from redis import Redis
-    from rq.job import Job as RQJob
     from rq.serializers import Serializer as RQSerializer
 
 
-class StoredJob(RemovableJob):
+class StoredJob(PresentJob):
     """The part of our job that is read from Redis and written back.
 
-    What cannot be read is written back byte by byte, until somebody sets it anew.
+    What cannot be read is written back byte by byte. A payload or meta can be set anew; another field
+    stays until it is taken out of the hash, since what RQ puts in its place is not what was told.
 
     Attributes:
         default_serializer: What payloads are written and read with where none is given.
         unreadable: The fields of the job's hash that cannot be read, and why. That a payload cannot
-            be decoded is found out when it is looked at.
+            be inflated or decoded is found out when it is looked at.
     """
 
     default_serializer: ClassVar[Any] = Serializer
+    # The payload as it was read, as long as nobody has looked at it: most who fetch a job do not.
+    _unopened: bytes | None = None
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class StoredJob(RemovableJob):
         self._stored: tuple[bytes, bytes] | None = None
         self._inflate_error: PayloadDecodeError | None = None
         self._unreadable_meta: bytes | None = None
-        # Fields that cannot be read and that RQ would empty.
+        # Other fields that cannot be read; RQ would empty them, or put a default in their place.
         self._kept: dict[str, Any] = {}
 
     def ensure_readable(self) -> None:
@@ -87,38 +88,6 @@ class StoredJob(RemovableJob):
         found = self._find_task()
         return f"{found[0]}, by {found[1]}" if found else "task unknown"
 
-    @classmethod
-    def fetch_many(
-        cls, job_ids: Iterable[str], connection: Redis, serializer: RQSerializer | str | None = None
-    ) -> list[RQJob | None]:
-        """Return jobs, None for each that is not there; see `rq.job.Job.fetch_many`."""
-        ids = list(job_ids)
-        try:
-            return super().fetch_many(ids, connection, serializer)
-        except (NoSuchJobError, ResponseError):  # for one of them
-            return [cls._fetch_if_any(each, connection, serializer) for each in ids]
-
-    @classmethod
-    def _fetch_if_any(cls, job_id: str, connection: Redis, serializer: Any) -> RQJob | None:
-        try:
-            return cls.fetch(job_id, connection=connection, serializer=serializer)
-        except NoSuchJobError:
-            return None
-
-    def refresh(self) -> None:
-        """Read the job's hash again; see `rq.job.Job.refresh`.
-
-        Raises:
-            NoSuchJobError: There is none.
-        """
-        try:
-            super().refresh()  # type: ignore[no-untyped-call]
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            logger.error("job %s: what Redis holds under its key is no job", self.id, extra={"job_id": self.id})
-            raise NoSuchJobError(f"what Redis holds under {self.key} is no job") from None
-
     def restore(self, raw_data: Any) -> Any:
         """Take over what was read from Redis; what of it cannot be read is said in the log.
 
@@ -137,30 +106,43 @@ class StoredJob(RemovableJob):
         except Exception:  # noqa: BLE001  # RQ reads each field in its own way
             is_sound = False
         if not is_sound:
-            readable, self.unreadable = fields.sort_out(hash_)
+            blank = partial(RQJob, self.id, self.connection, self.serializer)
+            readable, self.unreadable = fields.sort_out(hash_, blank)
             self._kept = {name: hash_[name] for name in self.unreadable.keys() - fields.BOOKKEEPING}
             self.retry_intervals = self.repeat_intervals = None
             super().restore({**readable, "data": b""})
         if exc_info:
             self._exc_info = fields.read_text(exc_info)
-        self._read_payload(stored)
+        self._unopened, self._inflate_error = stored or b"", None
+        if stored is None:
+            self._inflate_error = PayloadDecodeError("it is missing")
+            self.unreadable["payload"] = self._inflate_error.describe()
+        if self.serializer is not Serializer and inflate_beginning(self._unopened, 1024)[:1] == MAGIC:
+            self.serializer = Serializer  # whatever serializer RQ's own parts take for the queue's
         self._read_meta(meta)
         if self.unreadable:
             self._warn()
 
-    def _read_payload(self, stored: bytes | None) -> None:
-        error = PayloadDecodeError("it is missing") if stored is None else None
-        data = stored = stored or b""
+    @property
+    def _data(self) -> Any:
+        """The payload, where RQ keeps it: inflated when it is first looked at."""
+        if self._unopened is not None:
+            self._open()
+        return self._payload_data
+
+    @_data.setter
+    def _data(self, value: Any) -> None:
+        self._unopened = None
+        self._payload_data = value
+
+    def _open(self) -> None:
+        stored = data = self._unopened or b""
         try:
             data = inflate(stored)
-        except PayloadDecodeError as damaged:
-            error = damaged
-        if error is not None:
+        except PayloadDecodeError as error:
+            self._inflate_error = error
             self.unreadable["payload"] = error.describe()
-        self._inflate_error = error
-        if data[:1] == MAGIC:  # whatever serializer RQ's own parts take for the queue's
-            self.serializer = Serializer
-        self.data = data
+        self._data = data
         self._stored = data, stored
 
     def _read_meta(self, stored: bytes | None) -> None:
@@ -208,21 +190,23 @@ class StoredJob(RemovableJob):
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """Return what is written to Redis: the payload as it was read or made, small ones uncompressed."""
-        data = self.data
-        if self._stored is None or self._stored[0] is not data:
-            self._stored = data, compress(data)
-        is_meta_kept = self._is_meta_kept()
+        unopened, is_meta_kept = self._unopened, self._is_meta_kept()
+        data = self.data if unopened is None else b""
         self._data = b""  # RQ compresses whatever is here
         try:
             mapping: dict[str, Any] = super().to_dict(include_meta and not is_meta_kept, include_result)
         finally:
-            self._data = data
-        mapping["data"] = self._stored[1]
+            self._data, self._unopened = data, unopened
+        mapping["data"] = self._compressed(data) if unopened is None else unopened
         if is_meta_kept and include_meta:
             mapping["meta"] = self._unreadable_meta
-        for name, stored in self._kept.items():
-            mapping[name] = mapping.get(name) or stored
+        mapping.update(self._kept)
         return mapping
+
+    def _compressed(self, data: bytes) -> bytes:
+        if self._stored is None or self._stored[0] is not data:
+            self._stored = data, compress(data)
+        return self._stored[1]
 
     def _is_meta_kept(self) -> bool:
         stored = self._unreadable_meta

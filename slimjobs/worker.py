@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rq.defaults import DEFAULT_LOGGING_DATE_FORMAT, DEFAULT_LOGGING_FORMAT
 from rq.exceptions import DeserializationError
 from rq.queue import Queue as RQQueue
 from rq.serializers import DefaultSerializer
@@ -19,6 +20,7 @@ from slimjobs.choices import PICKLE, chosen_for_worker, chosen_job_class, chosen
 from slimjobs.job import Job
 from slimjobs.logs import logger
 from slimjobs.queue import Queue
+from slimjobs.scheduler import Scheduler
 from slimjobs.serializer import Serializer
 from slimjobs.spawning import SpawningWorker
 
@@ -39,11 +41,13 @@ class _SlimDefaults(RQBaseWorker):
 
     Attributes:
         default_serializer: What payloads are read with where no serializer is given.
+        scheduler_class: What `work(with_scheduler=True)` runs.
     """
 
     default_serializer: ClassVar[Any] = Serializer
     queue_class = Queue
     job_class: type[RQJob] = Job
+    scheduler_class: ClassVar[type[Scheduler]] = Scheduler
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
         serializer = options.get("serializer")
@@ -60,6 +64,27 @@ class _SlimDefaults(RQBaseWorker):
         super().__init__(queues, *args, **options)
         if serializer is None:
             self._serializer_arg = None  # a SpawnWorker's processes take their class's default too
+
+    def _start_scheduler(
+        self,
+        burst: bool = False,
+        logging_level: Any = "INFO",
+        date_format: str = DEFAULT_LOGGING_DATE_FORMAT,
+        log_format: str = DEFAULT_LOGGING_FORMAT,
+    ) -> None:
+        # As RQ's own, which names its class.
+        self.scheduler = self.scheduler_class(
+            self.queues,
+            self.connection,
+            serializer=self.serializer,
+            logging_level=self.log.level if logging_level is None else logging_level,
+            date_format=date_format,
+            log_format=log_format,
+        )
+        if burst:
+            self.scheduler.work_once()
+        elif self.scheduler.acquire_locks():  # type: ignore[no-untyped-call]
+            self.scheduler.start()  # type: ignore[no-untyped-call]
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell that the worker is alive, see `rq.Worker.heartbeat`; in one round trip where RQ takes three."""

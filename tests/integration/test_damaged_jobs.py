@@ -29,6 +29,7 @@ from rq_versions import Webhook, needs_webhooks
 
 import slimjobs
 from slimjobs import Job, Queue, Serializer, SimpleWorker, SpawnWorker, Worker
+from slimjobs import stored as stored_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -304,6 +305,47 @@ def test_no_damage_ends_a_worker(queue: Queue) -> None:
                 assert fetch(queue).get_status() in ("finished", "scheduled")  # a large number of repeats
 
 
+TOLD = [
+    "timeout",
+    "ttl",
+    "result_ttl",
+    "dependency_ids",
+    "retry_intervals",
+    "retries_left",
+    "group_id",
+    "success_callback_name",
+    "failure_callback_name",
+    "stopped_callback_name",
+    "success_callback_timeout",
+]
+
+
+@pytest.mark.parametrize("field", TOLD)
+def test_no_default_takes_the_place_of_what_a_job_was_told(queue: Queue, field: str) -> None:
+    job = Told(queue, "queued")
+    job.redis.hset(KEY, field, b"\xff\xfe")
+    run_worker(SimpleWorker, "letters", queue.connection)
+    fetch(queue).save()
+
+    assert f"its {field} cannot be read" in failure(fetch(queue))
+    assert fetch(queue).unreadable.keys() == {field}
+    assert job.redis.hget(KEY, field) == b"\xff\xfe"
+
+
+def test_a_payload_that_nobody_looks_at_is_not_even_inflated(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = enqueue_damaged(queue, "data", PAYLOAD_DAMAGES["cut off when compressed"])
+    monkeypatch.setattr(stored_module, "inflate", None)
+    job = fetch(queue)
+    job.get_status()
+    queue.failed_job_registry.add(job, exc_string="once")
+    job.requeue()
+    job.cancel()
+    job.save()
+    _ = str(job), job.meta, queue.jobs, Job.fetch_many([JOB_ID], queue.connection)
+    assert queue.connection.hget(KEY, "data") == stored
+    fetch(queue).delete()
+
+
 def enqueue_damaged(queue: Queue, field: str, damage: Callable[[bytes], bytes], **options: Any) -> bytes:
     """Enqueue a job, damage a part of its payload, and return that."""
     queue.enqueue(queue_samples.give, "value", job_id=JOB_ID, meta={"note": "kept"}, **options)
@@ -338,12 +380,28 @@ def test_an_abandoned_job_and_a_handler_that_asks_for_its_arguments_do_not_end_a
     assert queue.failed_job_registry.get_job_ids() == [JOB_ID]
 
 
-def test_a_job_whose_origin_is_missing_fails_in_the_queue_that_it_came_from(queue: Queue) -> None:
+@pytest.mark.parametrize("worker_class", [Worker, SimpleWorker, SpawnWorker])
+def test_a_job_without_an_origin_belongs_to_the_queue_that_it_came_from(
+    queue: Queue, worker_class: type[BaseWorker]
+) -> None:
     enqueue_damaged(queue, "data", PAYLOAD_DAMAGES["cut off"])
     queue.connection.hdel(KEY, "origin")
-    run_worker(Worker, "letters", queue.connection)
+    run_worker(worker_class, "letters", queue.connection)
 
     assert queue.failed_job_registry.get_job_ids() == [JOB_ID]
+
+
+def test_a_job_without_an_origin_is_found_again_if_its_worker_dies(queue: Queue) -> None:
+    enqueue_damaged(queue, "data", PAYLOAD_DAMAGES["cut off"])
+    queue.connection.hdel(KEY, "origin")
+
+    class Dying(SimpleWorker):
+        def perform_job(self, *_: Any) -> bool:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_worker(Dying, "letters", queue.connection)
+    assert queue.started_job_registry.get_job_ids(cleanup=False) == [JOB_ID]
 
 
 def test_what_a_newer_worker_can_read_is_run_once_one_is_there(queue: Queue) -> None:
@@ -360,11 +418,15 @@ def test_what_a_newer_worker_can_read_is_run_once_one_is_there(queue: Queue) -> 
 
 
 @pytest.mark.parametrize("status", ["", "nonsense"])
-@pytest.mark.parametrize("registry", ["failed", "finished", "deferred", "scheduled", "canceled"])
+@pytest.mark.parametrize("registry", ["failed", "finished", "deferred", "scheduled", "canceled", "started"])
 def test_a_job_without_a_status_is_deleted_from_wherever_it_is(queue: Queue, registry: str, status: str) -> None:
     job = queue.enqueue(queue_samples.give, 1, job_id=JOB_ID)
     key = getattr(queue, f"{registry}_job_registry").key
-    queue.connection.zadd(key, {JOB_ID: 2e9})
+    if registry == "started":
+        SimpleWorker([queue], connection=queue.connection).prepare_execution(job)
+    else:
+        queue.connection.zadd(key, {JOB_ID: 2e9})
+    assert queue.connection.zcard(key) == 1
     queue.connection.hset(KEY, "status", status)
     job.delete()
 
@@ -501,8 +563,15 @@ def test_a_webhook_names_the_function_of_what_cannot_be_read(queue: Queue) -> No
 
     assert [(each["job_id"], each["func_name"]) for each in received] == [(JOB_ID, "queue_samples.give")]
     assert "the payload is cut off" in received[0]["exc_info"]
+
+
+def test_what_names_the_function_to_webhooks_names_it_to_nobody_else(queue: Queue) -> None:
+    enqueue_damaged(queue, "data", PAYLOAD_DAMAGES["cut off"])
+    job = fetch(queue)
+    if hasattr(rq.job.Job, "send_webhooks"):  # RQ before 3.0 has none
+        job.send_webhooks("failed")
     with pytest.raises(DeserializationError):
-        _ = fetch(queue).func_name
+        _ = job.func_name
 
 
 def test_a_result_that_cannot_be_read_says_so(queue: Queue) -> None:

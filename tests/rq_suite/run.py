@@ -66,7 +66,7 @@ def start(
     environment = {
         **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),  # the suite runs `rqworker`
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "SLIMJOBS_RQ_SUITE": kind,
         "SLIMJOBS_RQ_SUITE_PORT": str(port),
         "SLIMJOBS_RQ_SUITE_LIST": str(listed if listed.exists() else os.devnull),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import rq
 import rq.serializers
 from redis.connection import Connection
+from rq.cron import CronJob as RQCronJob
+from rq.cron import CronScheduler as RQCronScheduler
 from rq.job import Job as RQJob
 from rq.queue import Queue as RQQueue
 from rq.scheduler import RQScheduler
@@ -24,6 +26,7 @@ from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 
 import slimjobs
+import slimjobs.cron
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +48,15 @@ class Queue(slimjobs.Queue):
     job_class = Job
 
 
+class Scheduler(slimjobs.Scheduler):
+    pass
+
+
 class _OfWorkers:
     default_serializer: ClassVar[Any] = SERIALIZER
     queue_class = Queue
     job_class: type[RQJob] = Job
+    scheduler_class: ClassVar[type[slimjobs.Scheduler]] = Scheduler
 
 
 class Worker(_OfWorkers, slimjobs.Worker):
@@ -63,8 +71,12 @@ class SpawnWorker(_OfWorkers, slimjobs.SpawnWorker):
     pass
 
 
-class Scheduler(slimjobs.Scheduler):
-    pass
+class CronJob(slimjobs.cron.CronJob):
+    queue_class = Queue
+
+
+class CronScheduler(slimjobs.cron.CronScheduler):
+    cron_job_class = CronJob
 
 
 STAND_INS: dict[Any, type] = {
@@ -74,6 +86,8 @@ STAND_INS: dict[Any, type] = {
     RQSimpleWorker: SimpleWorker,
     RQSpawnWorker: SpawnWorker,
     RQScheduler: Scheduler,
+    RQCronJob: CronJob,
+    RQCronScheduler: CronScheduler,
 }
 
 

@@ -212,6 +212,15 @@ def pass_on(letter: Letter) -> str:
     return slimjobs.Queue(job.origin, connection=job.connection).enqueue(read, letter).id
 
 
+def fail_after_enqueueing(letter: Letter, text: str, **named: Any) -> None:
+    """Write to Redis what it was given, and fail."""
+    job = get_current_job()
+    assert job is not None
+    rows().set("told", text)
+    slimjobs.Queue("inner", connection=job.connection).enqueue(give, [letter, text, named])
+    raise RuntimeError("the task failed")
+
+
 def refuse_one() -> None:
     """Let a call be refused inside a job."""
     job = get_current_job()
@@ -327,7 +336,7 @@ def enqueue_due_jobs(queue: str, redis: Redis) -> None:
     """Do one round of a scheduler's work."""
     scheduler = slimjobs.Scheduler([queue], redis, logging_level="WARNING")
     scheduler.prepare_registries([queue])
-    scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
+    scheduler.enqueue_scheduled_jobs()
 
 
 def make_all_due(queue: rq.Queue) -> None:

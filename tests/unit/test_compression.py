@@ -8,6 +8,8 @@ import tracemalloc
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import slimjobs
 from slimjobs import PayloadDecodeError
@@ -74,3 +76,16 @@ def test_the_beginning_of_damaged_data_is_what_is_left_of_it() -> None:
     assert data.startswith(inflate_beginning(stored[:50], 1000))
     assert inflate_beginning(b"plain", 3) == b"pla"
     assert inflate_beginning(b"\x78\x9c\xff\xff", 10) == b""
+
+
+@given(st.binary(max_size=3000), st.integers(0, 3000), st.binary(max_size=8), st.booleans())
+def test_whatever_is_stored_is_inflated_or_refused(data: bytes, at: int, patch: bytes, is_compressed: bool) -> None:
+    stored = zlib.compress(data) if is_compressed else data
+    stored = stored[:at] + patch + stored[at + len(patch) :]
+    try:
+        inflated = inflate(stored)
+    except PayloadDecodeError:
+        assert stored[0] & 0x0F == 8  # no other bytes can be compressed data
+    else:
+        assert inflated in (stored, data) or inflated == zlib.decompress(stored)
+    inflate_beginning(stored, 1000)

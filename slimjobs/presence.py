@@ -1,17 +1,24 @@
-"""RQ's Job, cancelled and deleted whatever its hash says of its status, its group and its dependents."""
+"""RQ's Job, found, cancelled and deleted whatever Redis holds under its key, as its status and as its group."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
 from rq import registry
 from rq.exceptions import InvalidJobOperation, NoSuchGroupError, NoSuchJobError
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.utils import as_text
 
+from slimjobs.logs import logger
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis import Redis
     from redis.client import Pipeline
+    from rq.serializers import Serializer as RQSerializer
 
 # RQ before 3.0 knows no registry of ready jobs.
 _REGISTRIES = [
@@ -21,11 +28,43 @@ _REGISTRIES = [
 ]
 
 
-class RemovableJob(RQJob):
-    """The part of our job that takes it out of wherever it is."""
+class PresentJob(RQJob):
+    """The part of our job that knows whether it is there, and takes it out of wherever it is."""
 
     # Whether the status that was last read is one of RQ's.
     _has_status = True
+
+    @classmethod
+    def fetch_many(
+        cls, job_ids: Iterable[str], connection: Redis, serializer: RQSerializer | str | None = None
+    ) -> list[RQJob | None]:
+        """Return jobs, None for each that is not there; see `rq.job.Job.fetch_many`."""
+        ids = list(job_ids)
+        try:
+            return super().fetch_many(ids, connection, serializer)
+        except (NoSuchJobError, ResponseError):  # for one of them
+            return [cls._fetch_if_any(each, connection, serializer) for each in ids]
+
+    @classmethod
+    def _fetch_if_any(cls, job_id: str, connection: Redis, serializer: Any) -> RQJob | None:
+        try:
+            return cls.fetch(job_id, connection=connection, serializer=serializer)
+        except NoSuchJobError:
+            return None
+
+    def refresh(self) -> None:
+        """Read the job's hash again; see `rq.job.Job.refresh`.
+
+        Raises:
+            NoSuchJobError: There is none.
+        """
+        try:
+            super().refresh()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            logger.error("job %s: what Redis holds under its key is no job", self.id, extra={"job_id": self.id})
+            raise NoSuchJobError(f"what Redis holds under {self.key} is no job") from None
 
     def _fetch_status(self) -> JobStatus:
         """Return the stored status; one that cannot be read is "created", as RQ takes one that is missing."""

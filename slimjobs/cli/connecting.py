@@ -1,0 +1,46 @@
+"""The Redis that a command speaks to: its option, and the connection."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from redis import Redis
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+VARIABLE = "REDIS_URL"
+DEFAULT_URL = "redis://localhost:6379/0"
+
+
+def add_redis_url(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which Redis, by the names that the `rq` command gives it too."""
+    parser.add_argument(
+        "--redis-url",
+        "--url",
+        "-u",
+        metavar="URL",
+        help=f"the Redis to use (default: the environment's {VARIABLE}, else {DEFAULT_URL})",
+    )
+    parser.set_defaults(fail=parser.error)
+
+
+def connect(arguments: argparse.Namespace) -> Redis:
+    """Return a connection to the Redis that was asked for, which is not opened yet.
+
+    A URL that cannot be read ends the process as every wrong argument does, and says where it came from. It is not
+    shown, since it may hold a password.
+
+    Args:
+        arguments: What a parser with `add_redis_url` has read.
+    """
+    source, url = "--redis-url", arguments.redis_url
+    if url is None:
+        source, url = VARIABLE, os.environ.get(VARIABLE) or DEFAULT_URL
+    try:
+        return Redis.from_url(url)
+    except ValueError as error:
+        fail: Callable[[str], NoReturn] = arguments.fail
+        fail(f"{source}: {error}".rstrip("."))

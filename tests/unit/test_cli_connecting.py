@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from slimjobs.cli.connecting import add_redis_url, connect
+
+
+def database_of(*argv: str) -> object:
+    parser = argparse.ArgumentParser(prog="slimjobs thing")
+    add_redis_url(parser)
+    kwargs = connect(parser.parse_args(argv)).connection_pool.connection_kwargs
+    return f"{kwargs['host']}:{kwargs['port']}/{kwargs['db']}"
+
+
+def test_the_option_goes_before_the_environment_and_that_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert database_of() == "localhost:6379/0"
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6380/3")
+    assert database_of() == "elsewhere:6380/3"
+    for option in ("--redis-url", "--url", "-u"):
+        assert database_of(option, "redis://there:6381/4") == "there:6381/4"
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://me:secret@host:port/0", "redis://me:secret@host:99999/0"])
+def test_a_url_that_cannot_be_read_is_a_wrong_argument_and_not_shown(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        database_of("-u", url)
+    assert "slimjobs thing: error: --redis-url: " in (shown := capsys.readouterr().err)
+    assert "secret" not in shown
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(SystemExit, match="2"):
+        database_of()
+    assert "error: REDIS_URL: " in capsys.readouterr().err
