@@ -12,7 +12,7 @@ from processes import Processes
 from queue_samples import Letter
 from rq.job import Job as RQJob
 from rq.suspension import is_suspended
-from rq_versions import needs_metas_kept, needs_serializer_aliases
+from rq_versions import needs_metas_kept, needs_queue_class_of_pools, needs_serializer_aliases
 
 import slimjobs
 from slimjobs import Job, Ledger, Queue, Serializer
@@ -85,7 +85,10 @@ def test_a_pool_of_our_workers_needs_no_other_option(queue: Queue, command_line:
         ("worker", "--worker-class", "queue_samples.PickleWorker"),
         ("worker", "--worker-class", "slimjobs.SpawnWorker", "--queue-class", "queue_samples.PickleQueue"),
         ("worker-pool", "--worker-class", "queue_samples.PickleWorker"),
-        ("worker-pool", "--worker-class", "slimjobs.Worker", "--queue-class", "queue_samples.PickleQueue"),
+        pytest.param(
+            ("worker-pool", "--worker-class", "slimjobs.Worker", "--queue-class", "queue_samples.PickleQueue"),
+            marks=needs_queue_class_of_pools,
+        ),
     ],
     ids=" ".join,
 )

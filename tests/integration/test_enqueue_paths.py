@@ -11,7 +11,7 @@ import queue_samples
 import sample_app
 from queue_samples import count, run_worker, snapshot
 from rq.results import Result
-from rq_versions import needs_unique_jobs
+from rq_versions import needs_unique_schedules
 from ways import TASK, WAYS, Call, Way, each_way
 
 import slimjobs
@@ -122,7 +122,7 @@ def test_what_is_refused_leaves_everything_as_it_was(
     assert (row.jobs, row.refused) == (0, int(is_too_large and not was_made_elsewhere))
 
 
-@needs_unique_jobs
+@needs_unique_schedules
 def test_a_duplicate_of_a_unique_job_is_not_counted(call: Call) -> None:
     call.enqueue(unique=True, job_id="one")
     for again in (call.enqueue, call.enqueue_at):

@@ -10,6 +10,7 @@ import queue_samples
 import sample_app
 from queue_samples import Letter, run_worker, snapshot
 from rq import Callback
+from rq_versions import needs_live_results
 
 import slimjobs
 from slimjobs import Limits, Queue, Ref, SimpleWorker, Worker
@@ -139,6 +140,7 @@ def test_a_queues_own_limit_for_results_holds(redis: Redis) -> None:
     assert job.return_value() == "x" * 100_000
 
 
+@pytest.mark.parametrize("run", ["worker", pytest.param("synchronous", marks=needs_live_results)], indirect=True)
 def test_a_callback_gets_the_live_result_even_where_it_is_not_stored(run: Callable[..., RQJob], redis: Redis) -> None:
     run(sample_app.give_unregistered, on_success=Callback(queue_samples.note_result))
 

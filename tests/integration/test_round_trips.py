@@ -15,7 +15,7 @@ from queue_samples import run_worker
 from redis import Connection, ConnectionPool, Redis
 from rq import Retry
 from rq.serializers import DefaultSerializer
-from rq_versions import RateLimit, needs_unique_jobs
+from rq_versions import RateLimit, needs_scheduling_in_pipelines, needs_unique_jobs, needs_unique_schedules
 
 import slimjobs
 from slimjobs import Job, Ledger, Queue, Serializer, Worker
@@ -107,6 +107,7 @@ def ways(queue: Queue) -> dict[str, Callable[[], object]]:
     }
 
 
+@needs_scheduling_in_pipelines
 def test_other_ways_in_are_one_round_trip_too(queue: Queue, trips: Trips) -> None:
     assert {name: trips.during(way) for name, way in ways(queue).items()} == dict.fromkeys(ways(queue), 1)
 
@@ -194,7 +195,7 @@ def test_a_job_whose_arguments_are_edited_is_stored_with_them(redis: Redis) -> N
     assert (again.func_name, again.args, again.kwargs) == ("sample_app.record", (3,), {"two": 2})
 
 
-@needs_unique_jobs
+@needs_unique_schedules
 def test_a_unique_job_is_counted_by_the_command_that_writes_it(redis: Redis) -> None:
     queue = Queue("q", connection=redis)
     queue.enqueue(sample_app.record, 1, unique=True, job_id="warm")

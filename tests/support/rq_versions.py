@@ -39,4 +39,11 @@ needs_metas_kept = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 replace
 needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
 needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
 needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came with RQ 3.0")
+needs_live_results = pytest.mark.skipif(
+    RQ < (3, 0), reason="RQ before 3.0 gives callbacks of synchronous queues the stored result"
+)
+needs_unique_schedules = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 schedules unique jobs as any other")
+needs_queue_class_of_pools = pytest.mark.skipif(
+    RQ < (3, 0), reason="rq worker-pool ignores --queue-class before RQ 3.0"
+)
 needs_rate_limits = pytest.mark.skipif(RQ < (3, 0), reason="rate limits came with RQ 3.0")

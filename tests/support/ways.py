@@ -17,6 +17,7 @@ from rq_versions import (
     needs_rate_limits,
     needs_scheduling_in_pipelines,
     needs_unique_jobs,
+    needs_unique_schedules,
 )
 
 import slimjobs
@@ -162,7 +163,7 @@ WAYS = {
         lambda call: [call.queue.enqueue_call(sample_app.record, call.args, call.kwargs, meta=call.meta)]
     ),
     "enqueue_at": Way(lambda call: call.enqueue_at()),
-    "enqueue_at, unique": Way(lambda call: call.enqueue_at(unique=True, job_id="one"), needs=(needs_unique_jobs,)),
+    "enqueue_at, unique": Way(lambda call: call.enqueue_at(unique=True, job_id="one"), needs=(needs_unique_schedules,)),
     "enqueue_at, in a pipeline": Way(
         lambda call: call.enqueue_at(pipeline=call.pipeline), own_pipeline, needs=(needs_scheduling_in_pipelines,)
     ),
