@@ -17,10 +17,28 @@ except ImportError:  # before RQ 2.8, which knows no unique jobs
         """What is never raised there."""
 
 
+try:
+    from rq.rate_limit import ACQUIRE_AND_ENQUEUE_SCRIPT as RATE_LIMIT_SCRIPT
+    from rq.rate_limit import RateLimitRegistry
+
+    RATE_LIMITS_KEY = RateLimitRegistry.rl_keys_key
+    RATE_LIMIT_PREFIX = RATE_LIMITS_KEY.removesuffix("-keys") + ":"
+except ImportError:  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
+    RATE_LIMIT_SCRIPT = RATE_LIMITS_KEY = RATE_LIMIT_PREFIX = ""
+
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
 
-__all__ = ["KEY_PREFIX", "SPAWNS_ITS_OWN_CLASS", "DuplicateJobError", "has_rate_limit", "scripts"]
+__all__ = [
+    "KEY_PREFIX",
+    "RATE_LIMITS_KEY",
+    "RATE_LIMIT_PREFIX",
+    "RATE_LIMIT_SCRIPT",
+    "SPAWNS_ITS_OWN_CLASS",
+    "DuplicateJobError",
+    "has_rate_limit",
+    "scripts",
+]
 
 # RQ takes it from the environment since 3.0, and keeps it inside its classes before.
 KEY_PREFIX = RQQueue.redis_queues_keys.removesuffix(":queues")
