@@ -12,13 +12,7 @@ from rq.queue import Queue as RQQueue
 from rq.registry import DeferredJobRegistry, ScheduledJobRegistry
 from rq.utils import current_timestamp, now, utcformat
 
-try:
-    from rq.rate_limit import ACQUIRE_AND_ENQUEUE_SCRIPT, RateLimitRegistry
-
-    _LIMITS_KEY = RateLimitRegistry.rl_keys_key
-    _LIMIT_PREFIX = _LIMITS_KEY.removesuffix("-keys") + ":"
-except ImportError:  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
-    ACQUIRE_AND_ENQUEUE_SCRIPT = _LIMITS_KEY = _LIMIT_PREFIX = ""
+from slimjobs.versions import RATE_LIMIT_PREFIX, RATE_LIMIT_SCRIPT, RATE_LIMITS_KEY
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -30,7 +24,7 @@ CHUNK_JOBS = 100
 PUT_OFF_SECONDS = 3600
 
 # RQ's own script, which fills the free slots of a rate limit.
-_ACQUIRE = f"local function acquire(KEYS, ARGV)\n{ACQUIRE_AND_ENQUEUE_SCRIPT}\nend\n"
+_ACQUIRE = f"local function acquire(KEYS, ARGV)\n{RATE_LIMIT_SCRIPT}\nend\n"
 # What RQ does with a due job, without its payload. A script is not rolled back, so whatever can fail comes before the
 # first write: hashes are checked, and the push finds a queue of another type.
 _MOVE = (
@@ -166,7 +160,7 @@ class Schedule:
             ScheduledJobRegistry(queue, connection=connection).key,  # type: ignore[no-untyped-call]
             RQQueue(queue, connection=connection).key,
             DeferredJobRegistry(queue, connection=connection).key,
-            _LIMITS_KEY,
+            RATE_LIMITS_KEY,
         )
 
     def move_due(self, at_most: int = CHUNK_JOBS) -> Chunk:
@@ -191,7 +185,7 @@ class Schedule:
             RQQueue.DEFAULT_TIMEOUT,
             RQJob.redis_job_namespace_prefix,
             RQQueue.redis_queue_namespace_prefix,
-            _LIMIT_PREFIX,
+            RATE_LIMIT_PREFIX,
         )
         answer: Any
         try:

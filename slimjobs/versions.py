@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from rq.queue import Queue as RQQueue
 from rq.worker import SpawnWorker as RQSpawnWorker
 
-from slimjobs.errors import ConfigurationError
-
 try:
     from rq import scripts
     from rq.exceptions import DuplicateJobError
@@ -19,28 +17,36 @@ except ImportError:  # before RQ 2.8, which knows no unique jobs
         """What is never raised there."""
 
 
+try:
+    from rq.rate_limit import ACQUIRE_AND_ENQUEUE_SCRIPT as RATE_LIMIT_SCRIPT
+    from rq.rate_limit import RateLimitRegistry
+
+    RATE_LIMITS_KEY = RateLimitRegistry.rl_keys_key
+    RATE_LIMIT_PREFIX = RATE_LIMITS_KEY.removesuffix("-keys") + ":"
+except ImportError:  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
+    RATE_LIMIT_SCRIPT = RATE_LIMITS_KEY = RATE_LIMIT_PREFIX = ""
+
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
 
-__all__ = ["KEY_PREFIX", "DuplicateJobError", "check_spawns_own_class", "has_rate_limit", "scripts"]
+__all__ = [
+    "KEY_PREFIX",
+    "RATE_LIMITS_KEY",
+    "RATE_LIMIT_PREFIX",
+    "RATE_LIMIT_SCRIPT",
+    "SPAWNS_ITS_OWN_CLASS",
+    "DuplicateJobError",
+    "has_rate_limit",
+    "scripts",
+]
 
 # RQ takes it from the environment since 3.0, and keeps it inside its classes before.
 KEY_PREFIX = RQQueue.redis_queues_keys.removesuffix(":queues")
+
+# Before RQ 3.0, whatever class of SpawnWorker starts `rq.Worker` in its processes.
+SPAWNS_ITS_OWN_CLASS = hasattr(RQSpawnWorker, "_dump_worker_config")
 
 
 def has_rate_limit(job: RQJob) -> bool:
     """Return whether a job's rate is limited, which RQ can since 3.0."""
     return getattr(job, "has_rate_limit", False)
-
-
-def check_spawns_own_class() -> None:
-    """Raise where a SpawnWorker's processes would run `rq.Worker`, which loads no models, as before RQ 3.0.
-
-    Raises:
-        ConfigurationError: The installed RQ is older.
-    """
-    if not hasattr(RQSpawnWorker, "_dump_worker_config"):
-        raise ConfigurationError(
-            "slimjobs.SpawnWorker needs RQ 3.0: before, its processes run jobs with RQ's own worker class",
-            hint="Use slimjobs.Worker or slimjobs.SimpleWorker, or a newer RQ.",
-        )

@@ -13,7 +13,6 @@ from rq.serializers import DefaultSerializer
 from rq.utils import ensure_job_list
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
-from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 
 from slimjobs import refusals
@@ -23,7 +22,7 @@ from slimjobs.logs import logger
 from slimjobs.queue import Queue
 from slimjobs.scheduler import Scheduler
 from slimjobs.serializer import Serializer
-from slimjobs.versions import check_spawns_own_class
+from slimjobs.spawning import SpawningWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,13 +150,5 @@ class SimpleWorker(_SlimDefaults, RQSimpleWorker):
     """RQ's worker that runs jobs in its own process; see `rq.SimpleWorker`."""
 
 
-class SpawnWorker(_SlimDefaults, RQSpawnWorker):
-    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`.
-
-    Raises:
-        ConfigurationError: RQ is older than 3.0.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        check_spawns_own_class()
-        super().__init__(*args, **options)
+class SpawnWorker(_SlimDefaults, SpawningWorker):
+    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`."""

@@ -12,7 +12,7 @@ from processes import Processes
 from queue_samples import Letter
 from rq.job import Job as RQJob
 from rq.suspension import is_suspended
-from rq_versions import needs_metas_kept, needs_queue_class_of_pools, needs_serializer_aliases, needs_spawn_worker
+from rq_versions import needs_metas_kept, needs_queue_class_of_pools, needs_serializer_aliases
 
 import slimjobs
 from slimjobs import Job, Ledger, Queue, Serializer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-OUR_WORKERS = ["Worker", "SimpleWorker", pytest.param("SpawnWorker", marks=needs_spawn_worker)]
+OUR_WORKERS = ["Worker", "SimpleWorker", "SpawnWorker"]
 OURS = ("--queue-class", "slimjobs.Queue", "--job-class", "slimjobs.Job")
 with_our_classes_and_without = pytest.mark.parametrize("classes", [(), OURS], ids=["RQ's classes", "our classes"])
 
@@ -83,10 +83,7 @@ def test_a_pool_of_our_workers_needs_no_other_option(queue: Queue, command_line:
     "options",
     [
         ("worker", "--worker-class", "queue_samples.PickleWorker"),
-        pytest.param(
-            ("worker", "--worker-class", "slimjobs.SpawnWorker", "--queue-class", "queue_samples.PickleQueue"),
-            marks=needs_spawn_worker,
-        ),
+        ("worker", "--worker-class", "slimjobs.SpawnWorker", "--queue-class", "queue_samples.PickleQueue"),
         ("worker-pool", "--worker-class", "queue_samples.PickleWorker"),
         pytest.param(
             ("worker-pool", "--worker-class", "slimjobs.Worker", "--queue-class", "queue_samples.PickleQueue"),
@@ -104,7 +101,6 @@ def test_workers_of_ours_keep_pickle(redis: Redis, command_line: Callable[..., s
 
 
 @needs_serializer_aliases
-@needs_spawn_worker
 @pytest.mark.parametrize("name", ["pickle", "rq.serializers.PickleSerializer"])
 def test_pickle_can_be_asked_for(redis: Redis, command_line: Callable[..., str], name: str) -> None:
     job = rq.Queue("letters", connection=redis).enqueue(sample_app.give_back, {"a": 5})

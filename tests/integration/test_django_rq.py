@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from queue_samples import failure
-from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Job
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 SUPPORT_FOLDER = Path(__file__).parents[1] / "support"
 PACKAGE = "slimjobs.contrib.django_rq"
-SPAWN_WORKER = pytest.param("SpawnWorker", marks=needs_spawn_worker)
 DEADLINE_SECONDS = 60
 COMMANDS = ["rqworker", "rqworker-pool"]
 
@@ -69,7 +67,7 @@ def test_the_shops_settings_pass_the_check(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("worker", ["Worker", "SimpleWorker", SPAWN_WORKER])
+@pytest.mark.parametrize("worker", ["Worker", "SimpleWorker", "SpawnWorker"])
 def test_a_worker_needs_no_serializer_said_again(
     queue: Any, shop: Any, email: Any, redis_url: str, *, command: str, worker: str
 ) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rq
 from queue_samples import run_worker
-from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Queue, SimpleWorker, SpawnWorker, Worker
@@ -26,9 +25,7 @@ WORKERS: dict[str, Callable[[Queue], None]] = {
     "SpawnWorker": lambda queue: run_worker(SpawnWorker, queue.name, queue.connection),
     "synchronous": lambda _: None,
 }
-each_worker = pytest.mark.parametrize(
-    "worker", [pytest.param(name, marks=needs_spawn_worker if name == "SpawnWorker" else ()) for name in WORKERS]
-)
+each_worker = pytest.mark.parametrize("worker", WORKERS)
 
 FUNCTIONS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
     "undecorated": lambda jobs, model: (jobs.describe, model),

@@ -13,7 +13,6 @@ import queue_samples
 import sample_app
 from queue_samples import FRESH_WORKER, Empty, Letter, Parcel, Stamp, count, failure, python, run_python, run_worker
 from rq import Callback, Retry
-from rq_versions import needs_spawn_worker
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, Serializer, SimpleWorker, SpawnWorker, Worker
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from rq.worker import BaseWorker
 
 
-WORKERS = [Worker, SimpleWorker, pytest.param(SpawnWorker, marks=needs_spawn_worker)]
+WORKERS = [Worker, SimpleWorker, SpawnWorker]
 each_worker = pytest.mark.parametrize("worker_class", WORKERS)
 
 

@@ -21,13 +21,13 @@ from queue_samples import (
     rows,
     run_worker,
 )
-from rq import Callback, RateLimit, Repeat, Retry
+from rq import Callback, Repeat, Retry
 from rq.command import send_stop_job_command
 from rq.group import Group
 from rq.job import Dependency, JobStatus
 from rq.registry import CanceledJobRegistry, FailedJobRegistry
-from rq.webhook import Webhook
 from rq.worker_pool import WorkerPool
+from rq_versions import RateLimit, Webhook, needs_rate_limits, needs_unique_jobs, needs_webhooks
 
 from slimjobs import Job, Queue, SimpleWorker, SpawnWorker, Worker
 
@@ -241,6 +241,7 @@ class Life:
         enqueue: How it is enqueued.
         runs: How often the task is called, and its letter loaded.
         status: What the job is in the end; None where RQ has deleted it.
+        needs: The marks of tests for what older versions of RQ lack.
     """
 
     happen: Callable[[Stage, Job], object] = work
@@ -248,6 +249,7 @@ class Life:
     options: Callable[[Stage], dict[str, Any]] = lambda _: {}
     runs: int = 1
     status: JobStatus | None = JobStatus.FINISHED
+    needs: tuple[pytest.MarkDecorator, ...] = ()
 
     def enqueue(self, stage: Stage, *args: Any) -> Job:
         job = stage.queue.enqueue(self.task, args=args, **self.options(stage))
@@ -319,10 +321,12 @@ LIVES = {
     "a callback of a failure": Life(
         fail_and_call_back, fail_at_first, given(on_failure=Callback(on_failure)), status=JobStatus.FAILED
     ),
-    "a webhook": Life(hook),
+    "a webhook": Life(hook, needs=(needs_webhooks,)),
     "at_front": Life(overtake, options=behind_another),
-    "unique": Life(options=given(unique=True, job_id="one")),
-    "rate limited": Life(take_turns, options=given(rate_limit=RateLimit("letters", 1))),
+    "unique": Life(options=given(unique=True, job_id="one"), needs=(needs_unique_jobs,)),
+    "rate limited": Life(
+        take_turns, options=lambda _: {"rate_limit": RateLimit("letters", 1)}, needs=(needs_rate_limits,)
+    ),
     "a dependency": Life(
         finish_the_dependency, options=lambda stage: {"depends_on": stage.queue.enqueue(len, "other")}
     ),
@@ -339,4 +343,6 @@ LIVES = {
     "a group": GroupLife(find_in_group),
 }
 
-each_life = pytest.mark.parametrize("life", LIVES.values(), ids=LIVES)
+each_life = pytest.mark.parametrize(
+    "life", [pytest.param(life, id=name, marks=life.needs) for name, life in LIVES.items()]
+)

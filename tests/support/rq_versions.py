@@ -19,11 +19,15 @@ REDIS_PY = _version(redis.__version__)
 # The class, or None where `needs_rate_limits` skips.
 RateLimit: Any = getattr(rq, "RateLimit", None)
 
+# Likewise, with `needs_webhooks`.
+Webhook: Any = getattr(rq, "Webhook", None)
+
 # The option, where there is one.
 UNIQUE: dict[str, Any] = {"unique": True} if RQ >= (2, 8) else {}
 
 needs_unique_jobs = pytest.mark.skipif(RQ < (2, 8), reason="unique jobs came with RQ 2.8")
 needs_serializer_aliases = pytest.mark.skipif(RQ < (2, 9), reason='the serializer "pickle" came with RQ 2.9')
+needs_webhooks = pytest.mark.skipif(RQ < (2, 10), reason="webhooks came with RQ 2.10")
 needs_scheduling_in_pipelines = pytest.mark.skipif(
     RQ < (3, 0), reason="RQ before 3.0 schedules at once, pipeline or not"
 )
@@ -32,6 +36,9 @@ needs_dependencies_that_failed = pytest.mark.skipif(
     RQ < (3, 0), reason="RQ before 3.0 leaves a job deferred whose dependency had failed, though it may"
 )
 needs_metas_kept = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 replaces a meta that it cannot read")
+needs_guarded_callbacks = pytest.mark.skipif(
+    RQ < (3, 0), reason="RQ before 3.0 stops cleaning registries where a failure callback raises"
+)
 needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
 needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
 needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came with RQ 3.0")

@@ -51,6 +51,7 @@ ROOMS = [
     ["enqueuer", "decorator"],
     ["schedule", "scheduler"],
     ["cron"],
+    ["spawning"],
     ["worker"],
     ["contrib"],
     ["__init__"],
