@@ -12,6 +12,7 @@ from rq.job import JobStatus
 from rq.utils import as_text
 
 from slimjobs.logs import logger
+from slimjobs.versions import GuardedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ _REGISTRIES = [
 ]
 
 
-class PresentJob(RQJob):
+class PresentJob(GuardedJob):
     """The part of our job that knows whether it is there, and takes it out of wherever it is."""
 
     # Whether the status that was last read is one of RQ's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Locks last a minute and more. A process that was held up for longer than this asks whether it has them still.
 HEARTBEAT_SECONDS = 10.0
+# How often locks are asked for that others have; RQ waits two minutes, in which nobody would move what is due.
+TAKE_OVER_SECONDS = 10.0
 
 
 class Scheduler(RQScheduler):
@@ -30,6 +33,14 @@ class Scheduler(RQScheduler):
         super().__init__(queues, connection, serializer=serializer or Serializer, **options)
         self._uses_script = True
         self._beat_at = 0.0
+
+    @property
+    def should_reacquire_locks(self) -> bool:
+        """Whether to ask for locks that others have; see `rq.scheduler.RQScheduler.should_reacquire_locks`."""
+        if self._queue_names == self._acquired_locks:
+            return False
+        asked_at: Any = self.lock_acquisition_time
+        return not asked_at or (datetime.now() - asked_at).total_seconds() > TAKE_OVER_SECONDS  # noqa: DTZ005  # as RQ's
 
     def work(self) -> None:
         """Move due jobs until SIGTERM or SIGINT; where Redis fails, wait and try again."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+from rq.exceptions import AbandonedJobError
+from rq.job import Job as RQJob
 from rq.queue import Queue as RQQueue
 from rq.worker import SpawnWorker as RQSpawnWorker
 
@@ -26,9 +28,6 @@ try:
 except ImportError:  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
     RATE_LIMIT_SCRIPT = RATE_LIMITS_KEY = RATE_LIMIT_PREFIX = ""
 
-if TYPE_CHECKING:
-    from rq.job import Job as RQJob
-
 __all__ = [
     "KEY_PREFIX",
     "RATE_LIMITS_KEY",
@@ -36,6 +35,7 @@ __all__ = [
     "RATE_LIMIT_SCRIPT",
     "SPAWNS_ITS_OWN_CLASS",
     "DuplicateJobError",
+    "GuardedJob",
     "has_rate_limit",
     "scripts",
 ]
@@ -50,3 +50,17 @@ SPAWNS_ITS_OWN_CLASS = hasattr(RQSpawnWorker, "_dump_worker_config")
 def has_rate_limit(job: RQJob) -> bool:
     """Return whether a job's rate is limited, which RQ can since 3.0."""
     return getattr(job, "has_rate_limit", False)
+
+
+class GuardedJob(RQJob):
+    """RQ's Job, whose failure callback cannot end a worker that fails abandoned jobs, as before RQ 3.0 it can."""
+
+    if hasattr(RQJob, "execute_failure_callback"):
+
+        def execute_failure_callback(self, death_penalty_class: Any, kind: type[BaseException], *error: Any) -> None:
+            """Run the failure callback; what it raises for an abandoned job is in the log, and nowhere else."""
+            try:
+                super().execute_failure_callback(death_penalty_class, kind, *error)  # type: ignore[misc, unused-ignore]
+            except Exception:
+                if kind is not AbandonedJobError:
+                    raise

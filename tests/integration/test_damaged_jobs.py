@@ -25,7 +25,7 @@ from rq.group import Group
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import cancel_job, requeue_job
 from rq.registry import FailedJobRegistry, clean_registries
-from rq_versions import Webhook, needs_guarded_callbacks, needs_webhooks
+from rq_versions import Webhook, needs_webhooks
 
 import slimjobs
 from slimjobs import Job, Queue, Serializer, SimpleWorker, SpawnWorker, Worker
@@ -242,7 +242,7 @@ MOVES = [
     ("failed", requeue),
     ("failed", requeue_by_id),
     ("queued", fail),
-    pytest.param("started", clean_registries, marks=needs_guarded_callbacks),
+    ("started", clean_registries),
     ("queued", clean_intermediate_queue),
 ]
 REMOVALS: dict[str, tuple[str, Callable[[Queue], object]]] = {

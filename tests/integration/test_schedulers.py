@@ -114,7 +114,7 @@ def test_killed_at_any_moment_it_loses_no_job_and_moves_none_twice(redis: Redis,
 SCHEDULER = """
 import sys
 import rq.scheduler, slimjobs
-rq.scheduler.DEFAULT_SCHEDULER_FALLBACK_PERIOD = -1
+rq.scheduler.DEFAULT_SCHEDULER_FALLBACK_PERIOD = slimjobs.scheduler.TAKE_OVER_SECONDS = -1
 
 class Telling({"stock": rq.scheduler.RQScheduler, "slim": slimjobs.Scheduler}["KIND"]):
     def enqueue_scheduled_jobs(self):

@@ -36,9 +36,6 @@ needs_dependencies_that_failed = pytest.mark.skipif(
     RQ < (3, 0), reason="RQ before 3.0 leaves a job deferred whose dependency had failed, though it may"
 )
 needs_metas_kept = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 replaces a meta that it cannot read")
-needs_guarded_callbacks = pytest.mark.skipif(
-    RQ < (3, 0), reason="RQ before 3.0 stops cleaning registries where a failure callback raises"
-)
 needs_spawn_worker = pytest.mark.skipif(RQ < (3, 0), reason="RQ before 3.0 spawns its own worker")
 needs_django_rq = pytest.mark.skipif(RQ < (2, 6, 1), reason="django-rq 4 needs RQ 2.6.1")
 needs_key_prefix = pytest.mark.skipif(RQ < (3, 0), reason="RQ_KEY_PREFIX came with RQ 3.0")

@@ -216,3 +216,19 @@ def test_a_job_that_is_not_due_waits(redis: Redis) -> None:
     start(redis, "a").enqueue_scheduled_jobs()
 
     assert (queue.count, scheduled(redis, "a")) == (0, 1)
+
+
+def test_locks_of_others_are_asked_for_every_ten_seconds(redis: Redis) -> None:
+    rival(redis, "b")
+    working = start(redis, "a", "b")
+    asked_at: Any = working.lock_acquisition_time
+    assert working.acquired_locks == {"a"}
+
+    def asks_after(seconds: int) -> bool:
+        working.lock_acquisition_time = asked_at - timedelta(seconds=seconds)
+        return working.should_reacquire_locks
+
+    assert [asks_after(9), asks_after(11)] == [False, True]
+    redis.delete(RQScheduler.get_locking_key("b"))
+    working.acquire_locks()  # type: ignore[no-untyped-call]
+    assert not asks_after(11)
