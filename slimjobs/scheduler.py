@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ HEARTBEAT_SECONDS = 10.0
 TAKE_OVER_SECONDS = 10.0
 
 
+class _Woken(Exception):  # noqa: N818  # nothing is wrong
+    """Ends a rest that a signal cuts short."""
+
+
 class Scheduler(RQScheduler):
     """Moves due jobs to their queues by a script; see `rq.scheduler.RQScheduler`.
 
@@ -33,6 +38,7 @@ class Scheduler(RQScheduler):
         super().__init__(queues, connection, serializer=serializer or Serializer, **options)
         self._uses_script = True
         self._beat_at = 0.0
+        self._is_resting = False
 
     @property
     def should_reacquire_locks(self) -> bool:
@@ -46,12 +52,20 @@ class Scheduler(RQScheduler):
         """Move due jobs until SIGTERM or SIGINT; where Redis fails, wait and try again."""
         outages = Throttle()
         while not self._works_to_the_end(outages):
-            time.sleep(self.interval)
+            with suppress(_Woken):
+                self._rest()
+
+    def request_stop(self, signum: Any = None, frame: Any = None) -> None:
+        """Ask for an end, as signals do; a rest ends at once, where RQ's scheduler sleeps on."""
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        if self._is_resting:
+            self._is_resting = False
+            raise _Woken
 
     def _works_to_the_end(self, outages: Throttle) -> bool:
         try:
             self._forget_locks_that_are_gone()
-            super().work()  # type: ignore[no-untyped-call]
+            self._work_until_told()
         except RedisError as error:
             if not self._stop_requested and outages.admit(type(error)) is not None:
                 self.log.error("Scheduler tries again every %s s, until Redis works: %s", self.interval, error)  # noqa: TRY400  # the reader is no programmer
@@ -60,12 +74,36 @@ class Scheduler(RQScheduler):
             return self._stop_requested
         return True
 
+    def _work_until_told(self) -> None:
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]
+        if hasattr(self, "register_birth"):  # since RQ 2.11
+            self.register_birth()
+        while not self._stop_requested:
+            with suppress(_Woken):
+                if self.should_reacquire_locks:
+                    self.acquire_locks()  # type: ignore[no-untyped-call]
+                self.heartbeat()
+                self.enqueue_scheduled_jobs()
+                self._rest()
+        self.stop()  # type: ignore[no-untyped-call]
+
+    def _rest(self) -> None:
+        self._is_resting = True
+        if not self._stop_requested:
+            time.sleep(self.interval)
+        self._is_resting = False
+
     def _forget_locks_that_are_gone(self) -> None:
         # Redis may have lost its keys. Before RQ 2.11 a heartbeat does not take a lock again.
         gone = {name for name in self._acquired_locks if not self.connection.exists(self.get_locking_key(name))}
         if gone:
             self._acquired_locks -= gone
             self.lock_acquisition_time = None
+
+    def release_locks(self) -> None:
+        """Release the locks that are ours; see `rq.scheduler.RQScheduler.release_locks`."""
+        if self._acquired_locks:  # RQ before 2.11 asks Redis to delete nothing, which is an error
+            super().release_locks()  # type: ignore[no-untyped-call]
 
     def work_once(self) -> set[str]:
         """Move what is due on the queues whose locks are free, release them, and return the names of these queues."""

@@ -30,8 +30,7 @@ examples:
   slimjobs scheduler --name mailer default   started again after a crash, it has its locks back at once
   slimjobs scheduler --burst default         move what is due now, and leave
 
-It ends on SIGTERM and Ctrl-C, within --interval, and releases its locks. Where Redis goes away meanwhile it waits until
-it is back.
+It ends on SIGTERM and Ctrl-C, and releases its locks. Where Redis goes away meanwhile it waits until it is back.
 
 exit status:
   0 when it was told to stop, or with --burst when all that was due is moved; 1 when Redis cannot be reached at the

@@ -176,6 +176,17 @@ def test_one_works_at_a_time_and_another_takes_over(
         assert not redis.exists(LOCK)
 
 
+def test_a_scheduler_that_rests_ends_when_it_is_told_to(redis: Redis, redis_url: str) -> None:
+    code = SCHEDULER.replace("KIND", "slim").replace("NAME", "only").replace("interval=1", "interval=3600")
+    with python(code, redis_url) as process:
+        until(lambda: redis.llen("rounds"), "a round")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (process.returncode, errors) == (0, "")
+    assert not redis.exists(LOCK)
+
+
 WORKERS = {
     "slimjobs": ["Worker", "SimpleWorker", "SpawnWorker"],
     "slimjobs.contrib.django_rq": ["Worker", "SimpleWorker", "SpawnWorker"],

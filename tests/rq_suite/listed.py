@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def read_list(path: Path) -> dict[str, str]:
     return reasons
 
 
+@pytest.hookimpl(tryfirst=True)  # before some are deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = read_list(Path(os.environ["SLIMJOBS_RQ_SUITE_LIST"]))
     for item in items:
@@ -31,3 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xfail(reason=reason, strict=item.nodeid not in SUBTESTS))
     if reasons and not config.option.keyword:
         raise pytest.UsageError(f"the list names tests that RQ's suite does not have: {', '.join(sorted(reasons))}")
+
+
+def pytest_unconfigure() -> None:
+    """Kill workers that a failed test left behind: Python would wait for them."""
+    for process in multiprocessing.active_children():
+        process.kill()

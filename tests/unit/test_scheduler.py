@@ -73,7 +73,7 @@ def test_one_round_moves_all_that_is_due(redis: Redis) -> None:
 def test_it_stops_between_two_chunks(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(redis, 3 * CHUNK_JOBS, "a")
     made = start(redis, "a")
-    after_each_chunk(monkeypatch, lambda _: made.request_stop())  # type: ignore[no-untyped-call]
+    after_each_chunk(monkeypatch, lambda _: made.request_stop())
     made.enqueue_scheduled_jobs()
 
     assert scheduled(redis, "a") == 2 * CHUNK_JOBS
@@ -187,7 +187,7 @@ def test_work_goes_on_when_redis_was_away(
         for error in failures:
             raise error
         move(self)
-        self.request_stop()  # type: ignore[no-untyped-call]
+        self.request_stop()
 
     monkeypatch.setattr(Scheduler, "_install_signal_handlers", lambda _: None)
     monkeypatch.setattr(Scheduler, "enqueue_scheduled_jobs", fail_first)
