@@ -66,7 +66,7 @@ class SpawningWorker(RQSpawnWorker):
         self._horse_pid = os.posix_spawn(sys.executable, [sys.executable, "-c", source], environment, setpgroup=0)
         self.procline(f"Spawned {self._horse_pid}")  # type: ignore[no-untyped-call]
 
-    def _told(self) -> tuple[Any, ...]:
+    def _told(self) -> Any:
         attributes = {name: getattr(self, name) for name in _ATTRIBUTES}
         return type(self), self.key, attributes, _connection_facts(self.connection)
 

@@ -143,7 +143,9 @@ def test_a_job_that_is_too_large_is_refused(queue: Queue, command_line: Callable
     assert queue.count == 0
 
 
-@with_our_classes_and_without
+@pytest.mark.parametrize(
+    "classes", [pytest.param((), marks=needs_metas_kept), OURS], ids=["RQ's classes", "our classes"]
+)
 @pytest.mark.parametrize("which", ["--all", "by its id"])
 def test_a_failed_job_is_requeued(
     queue: Queue, command_line: Callable[..., str], classes: tuple[str, ...], which: str

@@ -88,6 +88,9 @@ class SpawnWorker(_ForkingDefaults, slim.SpawnWorker):
         # It names classes and handlers, whose modules may need the models.
         return pickle.dumps(_AfterSetUp(super()._dump_worker_config()))
 
+    def _told(self) -> Any:
+        return _AfterSetUp(pickle.dumps(super()._told()))  # the same, before RQ 3.0
+
 
 class _AfterSetUp:
     """A pickle that is loaded once Django is set up."""
