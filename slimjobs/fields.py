@@ -109,3 +109,13 @@ def _first_text(data: bytes) -> str | None:
 
 def _is_list_of(classes: type | tuple[type, ...], value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, classes) for item in value)
+
+
+def is_call(function: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether these are the parts of a call, as RQ writes it."""
+    is_named = function is None or isinstance(function, str)
+    return is_named and isinstance(args, (list, tuple)) and isinstance(kwargs, dict) and _has_names(kwargs)
+
+
+def _has_names(kwargs: dict[Any, Any]) -> bool:
+    return all(isinstance(name, str) for name in kwargs)

@@ -10,6 +10,7 @@ from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, task_of
+from slimjobs.errors import SlimjobsError
 from slimjobs.execution import import_function, load_call
 from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build
@@ -155,22 +156,31 @@ class Job(ShownJob):
         return import_attribute(self.func_name) if self.instance is None else getattr(self.instance, self.func_name)
 
     def _execute(self) -> Any:
-        """Load the models of the call, then let RQ make it."""
+        """Load the models of the call, then let RQ make it.
+
+        No local variable holds a value: whoever reports what the call raises would report them all.
+        """
         self.ensure_readable()
-        refs = self.instance, self.args, self.kwargs
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
-            refs = self.instance, tagging.revive(self.args), tagging.revive(self.kwargs)
+            self._args, self._kwargs = tagging.revive(self.args), tagging.revive(self.kwargs)
         import_function(self)
+        self._refs = self.instance, self.args, self.kwargs
         try:
             with scope(self.task):
-                loaded = load_call(self, self.task, *refs)
-                if loaded is None:
-                    return None
-                # What is asked of the job while it runs shows models, before and after it shows refs.
-                self._instance, self._args, self._kwargs = loaded
-                return super()._execute()
+                return super()._execute() if self._load() else None
         finally:
-            self._instance, self._args, self._kwargs = refs
+            self._instance, self._args, self._kwargs = self._refs
+            del self._refs
+
+    def _load(self) -> bool:
+        """Load what is asked of the job while it runs, where before and after it shows refs; tell whether it runs."""
+        try:
+            loaded = load_call(self, self.task, *self._refs)
+        except SlimjobsError as error:
+            raise error.with_traceback(None)  # noqa: B904  # its message tells all, its frames hold values
+        if loaded is not None:
+            self._instance, self._args, self._kwargs = loaded
+        return loaded is not None
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """Return what is written to Redis."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rq.job import JobStatus
 from rq.queue import Queue as RQQueue
+from rq.utils import get_call_string
 
 from slimjobs import commit
 from slimjobs.checks import Checks
@@ -92,6 +93,13 @@ class Queue(WritingQueue):
             return self.create_job(**{name: value for name, value in options.items() if name != "self"})
         is_made = isinstance(func, Payload)
         payload = func if is_made else self._checks.build(func, args, kwargs, options.get("meta"))
+        described = options.get("description")
+        if (
+            described
+            and described.startswith(f"{payload.function}(")
+            and described == get_call_string(payload.function, args or (), kwargs or {})
+        ):
+            options["description"] = None  # of RQ's command line, with all values
         return super().create_job(cast("Any", payload), args, kwargs, **options)
 
     def enqueue(self, f: Any, *args: Any, **kwargs: Any) -> RQJob:

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from rq.serializers import Serializer as RQSerializer
 
 
+def _drop_frames(error: BaseException | None) -> None:
+    """Let go of the frames of an error and of those behind it: they hold the payload, for whoever reports them."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class StoredJob(PresentJob):
     """The part of our job that is read from Redis and written back.
 
@@ -175,16 +182,22 @@ class StoredJob(PresentJob):
             )
 
     def _deserialize_data(self) -> None:
+        cause: BaseException | None = None
         try:
             super()._deserialize_data()  # type: ignore[no-untyped-call]
         except DeserializationError as error:
             cause = self._inflate_error or error.__cause__
+            if self.serializer is Serializer and not isinstance(cause, PayloadDecodeError):
+                cause = PayloadDecodeError("it is no call")  # but something else that can be decoded
+        else:
+            if not fields.is_call(self._func_name, self._args, self._kwargs):
+                self.data = self._data
+                cause = PayloadDecodeError("it is no call")
+        if cause is not None:
+            _drop_frames(cause)
             raise self._payload_error(cause) from cause
-        if not isinstance(self._args, (list, tuple)) or not isinstance(self._kwargs, dict):
-            self.data = self._data
-            raise self._payload_error(PayloadDecodeError("it is no call"))
 
-    def _payload_error(self, cause: BaseException | None) -> DeserializationError:
+    def _payload_error(self, cause: BaseException) -> DeserializationError:
         problem = str(cause) if isinstance(cause, SlimjobsError) else f"{type(cause).__name__}: {cause}"
         return DeserializationError(f"job {self.id} ({self._presumed()}): its payload cannot be read: {problem}")
 

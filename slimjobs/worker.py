@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from redis.exceptions import ResponseError
 from rq.defaults import DEFAULT_LOGGING_DATE_FORMAT, DEFAULT_LOGGING_FORMAT
 from rq.exceptions import DeserializationError
 from rq.queue import Queue as RQQueue
@@ -82,7 +83,10 @@ class _SlimDefaults(RQBaseWorker):
             log_format=log_format,
         )
         if burst:
-            self.scheduler.work_once()
+            try:
+                self.scheduler.work_once()
+            except ResponseError as error:  # of a broken key; the worker can do its work
+                self.log.error("The scheduler stopped at %s", error)  # noqa: TRY400  # it says all
         elif self.scheduler.acquire_locks():  # type: ignore[no-untyped-call]
             self.scheduler.start()  # type: ignore[no-untyped-call]
 

@@ -33,8 +33,8 @@ examples:
 It ends on SIGTERM and Ctrl-C, and releases its locks. Where Redis goes away meanwhile it waits until it is back.
 
 exit status:
-  0 when it was told to stop, or with --burst when all that was due is moved; 1 when Redis cannot be reached at the
-  start or refuses; 2 when the arguments are wrong.
+  0 when it was told to stop, or with --burst when what was due is moved or left to the scheduler that has the lock;
+  1 when Redis cannot be reached at the start or refuses; 2 when the arguments are wrong.
 """
 
 

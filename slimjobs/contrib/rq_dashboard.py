@@ -20,8 +20,23 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+class _Id(str):
+    """An id that can be decoded, as the dashboard does; RQ has ids as texts since 2.0."""
+
+    __slots__ = ()
+
+    def decode(self, *_: Any) -> str:
+        """Return the id."""
+        return self
+
+
 class DashboardJob(Job):
     """A job as the dashboard reads it."""
+
+    @property
+    def dependency_ids(self) -> list[str]:
+        """The ids of the jobs that this one depends on."""
+        return [_Id(each) for each in super().dependency_ids]
 
     def get_call_string(self) -> str | None:
         """Return the description, which shows no value and needs no payload."""

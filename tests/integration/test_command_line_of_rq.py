@@ -136,6 +136,15 @@ def test_a_job_is_enqueued_as_our_queue_does(
     assert job.return_value() == "five"
 
 
+def test_a_job_is_described_without_its_values(queue: Queue, command_line: Callable[..., str]) -> None:
+    command_line("enqueue", *OURS, "--queue", "letters", "sample_app.record", "ann@example.org", "to=ann@example.org")
+    command_line("enqueue", *OURS, "--queue", "letters", "--description", "a campaign", "sample_app.record", "1")
+
+    described, told = queue.jobs
+    assert described.description == "sample_app.record(str[15], to=str[15])"
+    assert told.description == "a campaign"
+
+
 def test_a_job_that_is_too_large_is_refused(queue: Queue, command_line: Callable[..., str]) -> None:
     with pytest.raises(AssertionError, match=r"sample_app\.give_back: payload is .* limit is 64\.0 KiB"):
         command_line("enqueue", *OURS, "--queue", "letters", "sample_app.give_back", "x" * 70_000)

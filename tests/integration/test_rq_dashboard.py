@@ -90,6 +90,14 @@ def dashboard(app: Any) -> Iterator[Dashboard]:
     app.redis_conn.close()
 
 
+def test_it_shows_what_a_job_depends_on(queue: Queue, dashboard: Dashboard) -> None:
+    first = queue.enqueue(queue_samples.read, Letter(1, SECRET))
+    second = queue.enqueue(queue_samples.read, Letter(1, SECRET), depends_on=first)
+
+    shown = dashboard.get(f"/0/data/job/{second.id}.json")
+    assert (shown["depends_on"], shown["depends_on_status"]) == ([first.id], ["active"])
+
+
 def test_it_lists_and_shows(queue: Queue, redis: Redis, dashboard: Dashboard) -> None:
     done = queue.enqueue(queue_samples.give, [Letter(1, SECRET), SECRET], meta={"by": "us"})
     failed = queue.enqueue(sample_app.fail, Letter(1, SECRET), SECRET)

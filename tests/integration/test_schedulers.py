@@ -27,6 +27,7 @@ from slimjobs.demo.redis_server import find_redis_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+FAR_AHEAD = datetime(2100, 1, 1, tzinfo=timezone.utc)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 LOCK = RQScheduler.get_locking_key("a")
 KNOWS_RATE_LIMITS = hasattr(rq.job.Job, "has_rate_limit")
@@ -42,10 +43,11 @@ def until(condition: Callable[[], Any], what: str) -> None:
 def add_due(redis: Redis, jobs: int, first: int = 0, **options: Any) -> None:
     """Put copies of one due job on the schedule."""
     queue = rq.Queue("a", connection=redis)
-    made = queue.enqueue_at(LONG_AGO, give, 1, job_id=str(first), **options)
+    # Not due yet: RQ before 3.0 puts an id on the schedule before there is a job.
+    made = queue.enqueue_at(FAR_AHEAD, give, 1, job_id=str(first), **options)
     fields: Any = redis.hgetall(made.key)
     with redis.pipeline() as pipeline:
-        for number in range(first + 1, first + jobs):
+        for number in range(first, first + jobs):
             pipeline.hset(f"rq:job:{number}", mapping=fields)
             pipeline.zadd("rq:scheduled:a", {str(number): number})
         pipeline.execute()
@@ -355,3 +357,18 @@ def test_the_command_outlives_redis() -> None:
             process.kill()
             process.communicate()
         shutil.rmtree(folder)
+
+
+def test_a_burst_worker_works_whatever_key_its_scheduler_finds_broken(redis: Redis, redis_url: str) -> None:
+    slimjobs.Queue("a", connection=redis).enqueue_at(LONG_AGO, give, 1)
+    redis.set("rq:queue:a", "no list")
+    job = slimjobs.Queue("b", connection=redis).enqueue(give, 1)
+    code = (
+        "import slimjobs\n"
+        "slimjobs.Worker(['b'], connection=redis).work(burst=True)\n"
+        "worker = slimjobs.Worker(['a'], connection=redis)\n"
+        "worker._start_scheduler(burst=True)"
+    )
+    run_python(code, redis_url)
+
+    assert job.is_finished

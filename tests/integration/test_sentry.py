@@ -72,13 +72,30 @@ def test_no_value_is_reported(redis: Redis, redis_url: str, worker_class: str) -
     assert job["description"] == f"{job['func']}(<Letter 1>, str[{len(SECRET)}], named=list[1])"
 
 
-def test_by_default_values_are_in_local_variables_alone(redis: Redis, redis_url: str) -> None:
-    events = events_of_a_failure(redis, redis_url)
+def without_variables(events: list[Any], of_module: str) -> str:
+    """Return events as text, without the local variables of one module's frames."""
     for error in events:
         for exception in error.get("exception", {}).get("values", ()):
             for frame in exception["stacktrace"]["frames"]:
-                frame.pop("vars", None)
+                if frame["module"].startswith(of_module):
+                    frame.pop("vars", None)
+    return json.dumps(events)
 
+
+def test_by_default_values_are_in_the_tasks_own_variables_alone(redis: Redis, redis_url: str) -> None:
+    events = events_of_a_failure(redis, redis_url)
+
+    assert SECRET not in without_variables(events, "queue_samples")
+
+
+def test_a_payload_that_is_cut_off_is_in_no_variable(redis: Redis, redis_url: str) -> None:
+    queue = Queue("letters", connection=redis)
+    job = queue.enqueue(queue_samples.give, SECRET, named=[SECRET])
+    redis.hset(job.key, "data", job.data[:-1])
+    run_python(WORKER, redis_url, SENTRY_OPTIONS="{}", WORKER_CLASS="Worker")
+    events = [json.loads(event) for event in redis.lrange("events", 0, -1)]
+
+    assert "cut off" in json.dumps(error_of(events))
     assert SECRET not in json.dumps(events)
 
 

@@ -101,3 +101,18 @@ def test_fields_are_told_apart_without_their_values(fake_redis: Redis) -> None:
     assert problems.keys() == {"started_at", "ttl", "dependency_ids", "origin", "success_callback_timeout"}
     assert readable == {name: value for name, value in hash_.items() if name not in problems}
     assert "secret" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("app.task", [1], {"a": 1}), True),
+        ((None, (), {}), True),
+        ((7, (), {}), False),
+        (("app.task", 7, {}), False),
+        (("app.task", (), []), False),
+        (("app.task", (), {1: 2}), False),
+    ],
+)
+def test_a_call_is_a_name_a_list_and_a_dict_of_names(parts: tuple[Any, Any, Any], expected: bool) -> None:
+    assert fields.is_call(*parts) is expected

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 import zlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -176,6 +179,23 @@ def test_every_look_at_damaged_data_raises_what_rq_expects(make: Callable[..., J
         ):
             getattr(damaged, name)
     assert damaged.data == data
+
+
+def test_a_job_that_cannot_be_read_is_let_go_of_at_once(make: Callable[..., Job]) -> None:
+    job = make(sample_app.record, 1)
+    job.save()
+    job.connection.hset(job.key, "data", b"\xc1\x01\x94")
+    damaged = Job.fetch(job.id, connection=job.connection)
+    seen = weakref.ref(damaged)
+
+    gc.disable()  # or it might come by, and no worker waits for it
+    try:
+        with suppress(DeserializationError):
+            _ = damaged.args
+        del damaged
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_a_call_in_the_wrong_shape_is_damaged_data_too(make: Callable[..., Job]) -> None:
