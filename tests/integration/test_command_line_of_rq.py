@@ -137,8 +137,9 @@ def test_a_job_is_enqueued_as_our_queue_does(
 
 
 def test_a_job_is_described_without_its_values(queue: Queue, command_line: Callable[..., str]) -> None:
-    command_line("enqueue", *OURS, "--queue", "letters", "sample_app.record", "ann@example.org", "to=ann@example.org")
-    command_line("enqueue", *OURS, "--queue", "letters", "--description", "a campaign", "sample_app.record", "1")
+    ours = ("--queue-class", "slimjobs.Queue", "--queue", "letters")  # as README has it
+    command_line("enqueue", *ours, "sample_app.record", "ann@example.org", "to=ann@example.org")
+    command_line("enqueue", *ours, "--description", "a campaign", "sample_app.record", "1")
 
     described, told = queue.jobs
     assert described.description == "sample_app.record(str[15], to=str[15])"

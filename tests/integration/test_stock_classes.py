@@ -209,3 +209,23 @@ def test_a_requeued_job_forgets_when_it_ran(redis: Redis) -> None:
 
     again = Job.fetch(job.id, connection=redis)
     assert (again.started_at, again.ended_at, again.get_status()) == (None, None, "queued")
+
+
+def test_a_job_of_ours_is_read_as_such_whatever_serializer_its_reader_has(redis: Redis) -> None:
+    made = Queue("q", connection=redis).enqueue(queue_samples.read, Letter(1, ""), meta={"by": Letter(1, "")})
+
+    read = Job.fetch(made.id, connection=redis, serializer=DefaultSerializer)
+    assert (read.args, read.meta) == ((Ref("queue_samples.Letter", 1),), {"by": Ref("queue_samples.Letter", 1)})
+    read.save()
+    assert Job.fetch(made.id, connection=redis).meta == read.meta
+
+
+def test_with_pickle_a_job_is_written_and_shown_as_rqs_own(redis: Redis) -> None:
+    given = [1]
+    ours = PickleQueue("q", connection=redis).enqueue(sample_app.give_back, given)
+    theirs = rq.Queue("q", connection=redis).enqueue(sample_app.give_back, given)
+
+    assert ours.args[0] is given
+    written: list[Any] = [redis.hgetall(job.key) for job in (ours, theirs)]
+    assert set(written[0]) == set(written[1])
+    assert written[0][b"data"] == written[1][b"data"]
