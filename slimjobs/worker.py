@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import ResponseError
@@ -15,6 +16,7 @@ from rq.utils import ensure_job_list
 from rq.worker import BaseWorker as RQBaseWorker
 from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import Worker as RQWorker
+from rq.worker import WorkerStatus
 
 from slimjobs import refusals
 from slimjobs.choices import PICKLE, chosen_for_worker, chosen_job_class, chosen_queue_class
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from redis.client import Pipeline
     from rq.job import Job as RQJob
+
+# RQ's workers tell three times within milliseconds that they are alive, and wait at least 60 seconds for a sign of one.
+_SECONDS_BETWEEN_HEARTBEATS = 1.0
 
 
 class _SlimDefaults(RQBaseWorker):
@@ -49,6 +54,9 @@ class _SlimDefaults(RQBaseWorker):
     queue_class = Queue
     job_class: type[RQJob] = Job
     scheduler_class: ClassVar[type[Scheduler]] = Scheduler
+
+    # When Redis was last told that this worker is alive, and for how many seconds it has been told to believe it.
+    _alive_told: tuple[float, int] = (0.0, 0)
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
         serializer = options.get("serializer")
@@ -91,13 +99,34 @@ class _SlimDefaults(RQBaseWorker):
             self.scheduler.start()  # type: ignore[no-untyped-call]
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Tell that the worker is alive, see `rq.Worker.heartbeat`; in one round trip where RQ takes three."""
+        """Tell that the worker is alive, see `rq.Worker.heartbeat`; in one round trip, and once a second at most."""
         if pipeline is not None:
             super().heartbeat(timeout, pipeline)
-            return
-        with self.connection.pipeline(transaction=False) as own:
-            super().heartbeat(timeout, own)
-            own.execute()
+        elif not self._has_told(timeout or self._idle_seconds):
+            with self.connection.pipeline(transaction=False) as own:
+                self._tell(own, timeout)
+
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Tell what the worker does, see `rq.Worker.set_state`; that it is idle goes along with a heartbeat."""
+        if pipeline is not None or state != WorkerStatus.IDLE:
+            super().set_state(state, pipeline)
+        elif self.get_state() != state or not self._has_told(self._idle_seconds):
+            with self.connection.pipeline(transaction=False) as own:
+                super().set_state(state, own)
+                self._tell(own)
+
+    @property
+    def _idle_seconds(self) -> int:
+        return self.worker_ttl + 60  # as RQ's heartbeat has it
+
+    def _has_told(self, seconds: int) -> bool:
+        told_at, told_seconds = self._alive_told
+        return told_seconds >= seconds and monotonic() - told_at < _SECONDS_BETWEEN_HEARTBEATS
+
+    def _tell(self, pipeline: Pipeline, timeout: int | None = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        pipeline.execute()
+        self._alive_told = (monotonic(), timeout or self._idle_seconds)
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         """Run a job, in a process of its own or in this one; see `rq.Worker.execute_job`."""

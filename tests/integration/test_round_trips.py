@@ -137,6 +137,35 @@ def test_a_workers_heartbeat_is_one_round_trip_that_does_what_rqs_do(counted: Re
     assert beat(slimjobs.SimpleWorker) == (1, told, seconds)
 
 
+def test_between_two_jobs_a_worker_tells_once_that_it_is_alive(queue: Queue, counted: Redis, trips: Trips) -> None:
+    for _ in range(3):
+        queue.enqueue(sample_app.give_back, 1, job_timeout=5)
+    left: list[tuple[int, Any]] = []
+
+    class Watched(slimjobs.SimpleWorker):
+        def reorder_queues(self, reference_queue: rq.Queue) -> None:
+            left.append((counted.ttl(self.key), counted.hget(self.key, "state")))
+
+    trips.during(partial(run_worker, Watched, queue, counted, worker_ttl=1000))
+    alone = [sent for sent in trips.sent if b"MULTI" not in sent]
+    told = [sent for sent in alone if b"rq:worker:" in sent and b"last_heartbeat" in sent]
+    assert len(told) == len(left) + 1, "once before each job, and once after the last"
+    assert all(1059 <= seconds <= 1060 and state == b"idle" for seconds, state in left), "not the seconds of a job"
+    assert len(left) >= 3
+
+
+def test_a_heartbeat_that_promises_more_is_sent_at_once_and_one_that_promises_less_is_not(counted: Redis) -> None:
+    worker = slimjobs.SimpleWorker(["q"], connection=counted, worker_ttl=100)
+    counted.hset(worker.key, "birth", "today")
+    for seconds, left in ((None, 160), (90, 160), (500, 500), (None, 500)):
+        worker.heartbeat(seconds)
+        assert left - 1 <= counted.ttl(worker.key) <= left
+    counted.delete(worker.key)
+    worker.set_state("busy")
+    worker.set_state("idle")
+    assert set(counted.hgetall(worker.key)) == {b"state", b"last_heartbeat"}
+
+
 def test_a_refusal_asks_redis_nothing(queue: Queue, trips: Trips) -> None:
     assert trips.during(lambda: refused(queue)) == 0
 
