@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import UNEVALUATED
 
-from slimjobs import refusals
+from slimjobs import listeners, refusals
 from slimjobs.calls import Call, call_of, task_of
 from slimjobs.codec import Refused
 from slimjobs.entries import Entry
 from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLargeError
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.limits import for_task, settings
 from slimjobs.logs import logger
 from slimjobs.payload import Payload, build
@@ -133,4 +133,5 @@ class Checks:
         task = batch[-1][1].task
         error = BatchTooLargeError(task=task, size_bytes=total_bytes, limit_bytes=limits.max_batch_bytes)
         error.jobs = len(batch)
+        listeners.refused(error)
         return error

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from rq.job import Job as RQJob
 
+from slimjobs import listeners
 from slimjobs.logs import logger
 from slimjobs.versions import DuplicateJobError, has_rate_limit
 
@@ -123,6 +124,8 @@ def wait(
     for job in jobs:
         _refuse_as_rq(queue, job, unique)
     Waiting(transactions, jobs, write)
+    for job in jobs:
+        listeners.waits(job)
     return True
 
 

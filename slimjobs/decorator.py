@@ -15,7 +15,7 @@ from slimjobs.calls import TASK_ATTRIBUTE
 from slimjobs.commit import set_commit
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.execution import load_call
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.options import checked_commit
 from slimjobs.queue import Queue
 from slimjobs.scopes import Scope, scope

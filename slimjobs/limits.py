@@ -151,7 +151,7 @@ def configure(
     """
     global _settings  # noqa: PLW0603  # the process has one
     limits = Limits(max_bytes, warn_bytes, max_batch_bytes, max_result_bytes, mode)
-    now = replace(settings(), limits=limits.over(settings().limits))
+    now = replace(_own_settings(), limits=limits.over(_own_settings().limits))
     if describe is not None:
         now = replace(now, describe=_read_option("describe", describe))
     if read_pickle is not None:
@@ -161,6 +161,17 @@ def configure(
 
 def settings() -> Settings:
     """Return what holds for this process; the environment is read at the first call."""
+    own = _own_settings()
+    return own if _overruling is None else replace(own, limits=_overruling.over(own.limits))
+
+
+def overrule(limits: Limits | None) -> None:
+    """Let limits hold above `configure()` and the environment, or none any more; a test's own do."""
+    global _overruling  # noqa: PLW0603  # the process has one
+    _overruling = limits
+
+
+def _own_settings() -> Settings:
     global _settings  # noqa: PLW0603  # the process has one
     if _settings is None:
         _settings = read_environment(dict(os.environ))
@@ -235,4 +246,5 @@ def _read_flag(name: str, value: bool | str, label: str = "") -> bool:
 
 
 _settings: Settings | None = None
+_overruling: Limits | None = None
 _task_limits: dict[str | None, Limits] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import refs, registry
+from slimjobs import orm as _orm  # noqa: F401  # models of ORMs are found
+from slimjobs import registry
 from slimjobs.errors import ConfigurationError, RecordNotFoundError, RecordUnavailableError
 
 if TYPE_CHECKING:
@@ -86,6 +87,3 @@ def load_one(ref: Ref) -> Any:
     if ref not in found:
         raise RecordNotFoundError(refs=[ref])
     return found[ref]
-
-
-refs.install_loader(load_one)

@@ -111,7 +111,7 @@ def _attribute(value: Any, name: str) -> Any:
         return None
 
 
-def _write(step: Step) -> str:
+def write_step(step: Step) -> str:
     """Return a step as text. Keys are shown where they name a field, since others may be data."""
     if isinstance(step, int):
         return f"[{step}]"
@@ -132,12 +132,12 @@ def _search(parts: Mapping[str, Any], identity: int, levels: int) -> str | None:
         path, siblings = trail[-1]
         for step, value in siblings:
             if id(value) == identity or len(above) > levels or (levels < sys.maxsize and id(value) in above):
-                return _cut(path + _write(step))
+                return _cut(path + write_step(step))
             if type(value) not in _LEAVES and id(value) not in seen:
                 seen.add(id(value))
                 if not (isinstance(value, Enum) or is_registered(value)):
                     above.append(id(value))
-                    trail.append((path + _write(step), children(value)))
+                    trail.append((path + write_step(step), children(value)))
                     break
         else:
             trail.pop()
@@ -159,7 +159,7 @@ def _descend(path: str, value: Any, size_bytes: int, is_opaque: Callable[[Any], 
         best = max(weighed, key=lambda row: row[0], default=nothing)
         if best[0] <= size_bytes * _DOMINANT:
             break
-        size_bytes, path, value = best[0], path + _write(best[1]), best[2]
+        size_bytes, path, value = best[0], path + write_step(best[1]), best[2]
     return _cut(path), size_bytes
 
 

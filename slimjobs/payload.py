@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from slimjobs import parts, registry
+from slimjobs import listeners, parts, registry
+from slimjobs import orm as _orm  # noqa: F401  # models of ORMs become refs
 from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
 from slimjobs.compression import compress
 from slimjobs.descriptions import describe_call
@@ -200,15 +201,18 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any], room: int 
         error.path = parts.find_path(among, refused.culprit)
         if error.path is None and refused.inside is not None:
             error.path = parts.find_path_of_id(among, refused.inside)
+    if isinstance(error, PayloadTooLargeError):
+        listeners.refused(error)
     return error
 
 
 def too_large(call: Call, size_bytes: int | None, limit_bytes: int, form: Format) -> PayloadTooLargeError:
-    """Return the error for a call over its limit; its size is None where encoding stopped at the limit."""
+    """Return the error to raise for a call over its limit; its size is None where encoding stopped at the limit."""
     total_bytes, largest = parts.measure(call.parts(), form.is_opaque)
     error = PayloadTooLargeError(task=call.task, limit_bytes=limit_bytes, parts=largest)
     error.at_least = size_bytes is None
     error.size_bytes = size_bytes or max(total_bytes, limit_bytes + 1)
+    listeners.refused(error)
     return error
 
 

@@ -14,7 +14,7 @@ from slimjobs import commit
 from slimjobs.checks import Checks
 from slimjobs.choices import chosen_for_queue, chosen_job_class
 from slimjobs.errors import ConfigurationError
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.limits import Limits, for_task
 from slimjobs.options import checked_commit, fold_call, fold_options
 from slimjobs.payload import Payload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
@@ -34,7 +35,7 @@ class Ref:
             RecordUnavailableError: The database cannot be reached.
             ConfigurationError: No class is registered under the name.
         """
-        return _loaders[0](self)
+        return import_module("slimjobs.loading").load_one(self)  # it is far above, and seldom asked for
 
     def __repr__(self) -> str:
         return f"<Ref {self.label}>"
@@ -76,11 +77,3 @@ def _describe_pk(pk: Any) -> str:
     if type(pk) is tuple and len(pk) <= 4 and tuple not in map(type, pk):
         return f"({', '.join(repr(each) if type(each) is str else _describe_pk(each) for each in pk)})"
     return type(pk).__name__
-
-
-def install_loader(load: Callable[[Ref], Any]) -> None:
-    """Let `Ref.load` use this function; `hydration` brings it, since this room is below it."""
-    _loaders[:] = [load]
-
-
-_loaders: list[Callable[[Ref], Any]] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoPermissionError
 
 from slimjobs import entries
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.versions import scripts
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from rq.worker import WorkerStatus
 
 from slimjobs import refusals
 from slimjobs.choices import PICKLE, chosen_for_worker, chosen_job_class, chosen_queue_class
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.logs import logger
 from slimjobs.queue import Queue
 from slimjobs.scheduler import Scheduler

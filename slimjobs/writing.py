@@ -8,7 +8,7 @@ from rq.job import JobStatus
 
 from slimjobs import entries, refusals
 from slimjobs.holdings import HoldingQueue
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.unique import counted
 from slimjobs.versions import has_rate_limit
 

@@ -12,7 +12,7 @@ from rq.exceptions import DeserializationError
 from rq_dashboard import cli, web
 
 from slimjobs.descriptions import describe_arguments
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 from slimjobs.queue import Queue
 from slimjobs.worker import Worker
 

@@ -415,6 +415,7 @@ def test_a_fork_does_not_use_its_parents_connection(database: SqliteDatabase) ->
 def test_a_fork_before_the_first_model_was_seen_does_not_either(tmp_path: Path) -> None:
     script = (
         "import os, sys, slimjobs\n"
+        "slimjobs.Worker\n"
         "assert 'peewee' not in sys.modules\n"
         "import kiosk\n"
         "database = kiosk.bind()\n"

@@ -4,6 +4,6 @@ from slimjobs.contrib.django_rq import checks as _checks  # noqa: F401  # regist
 from slimjobs.contrib.django_rq.decorator import job
 from slimjobs.contrib.django_rq.queue import Queue
 from slimjobs.contrib.django_rq.worker import SimpleWorker, SpawnWorker, Worker
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 
 __all__ = ["Job", "Queue", "SimpleWorker", "SpawnWorker", "Worker", "job"]

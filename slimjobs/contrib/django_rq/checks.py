@@ -23,7 +23,7 @@ from rq.worker import BaseWorker as RQBaseWorker
 from slimjobs import limits
 from slimjobs.contrib.django_rq.queue import Queue
 from slimjobs.contrib.django_rq.worker import _DjangoDefaults
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

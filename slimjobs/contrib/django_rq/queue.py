@@ -13,7 +13,7 @@ from slimjobs.choices import PICKLE
 from slimjobs.commit import commit_for
 from slimjobs.contrib.django_rq.modes import end_of, mode_of
 from slimjobs.errors import ConfigurationError
-from slimjobs.job import Job
+from slimjobs.jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,68 @@
+"""Which exceptions a test has expected: with `pytest.raises`, or unittest's `assertRaises`."""
+
+from __future__ import annotations
+
+import functools
+import unittest.case
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ExpectedErrors:
+    """Remembers the exceptions that were expected since the last `forget`, and those that they came from."""
+
+    def __init__(self) -> None:
+        self._known: list[BaseException] = []
+        self._wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
+
+    def start(self) -> None:
+        """Begin to remember."""
+
+        def fill(original: Callable[..., None], info: Any, exc_info: Any) -> None:
+            self._add(exc_info[1])
+            original(info, exc_info)
+
+        def leave(original: Callable[..., bool], context: Any, kind: Any, error: Any, traceback: Any) -> bool:
+            is_expected = original(context, kind, error, traceback)
+            if is_expected:
+                self._add(error)
+            return is_expected
+
+        self._wrap(pytest.ExceptionInfo, "fill_unfilled", fill)
+        # Django's and unittest's assertRaises share it.
+        self._wrap(getattr(unittest.case, "_AssertRaisesContext", None), "__exit__", leave)
+
+    def stop(self) -> None:
+        """End it."""
+        while self._wrapped:
+            owner, name, original = self._wrapped.pop()
+            setattr(owner, name, original)
+
+    def knows(self, error: BaseException | None) -> bool:
+        """Return whether an exception was expected, or one that it led to."""
+        return any(known is error for known in self._known)
+
+    def forget(self) -> None:
+        """Forget them all."""
+        self._known.clear()
+
+    def _add(self, error: BaseException | None) -> None:
+        while error is not None and not self.knows(error):
+            self._known.append(error)
+            error = error.__cause__ or error.__context__
+
+    def _wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
+        original = getattr(owner, name, None)
+        if original is None:  # elsewhere in another version: refusals that a test expects need allow=True then
+            return
+
+        @functools.wraps(original)
+        def wrapper(*args: Any) -> Any:
+            return around(original, *args)
+
+        self._wrapped.append((owner, name, original))
+        setattr(owner, name, wrapper)

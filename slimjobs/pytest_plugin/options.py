@@ -1,0 +1,190 @@
+"""The plugin's options: on the command line, in the ini file and on markers, all spelled alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slimjobs.errors import SlimjobsError
+from slimjobs.limits import Limits
+from slimjobs.recording.baselines import read_baseline
+from slimjobs.recording.verdicts import ACTIONS, Rules
+from slimjobs.sizes import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SIZES = {
+    "max_bytes": "the largest payload that passes, such as 256KiB (default: as slimjobs is configured, 64 KiB)",
+    "warn_bytes": "list jobs from this payload on at the end (default: as slimjobs is configured, 16 KiB)",
+}
+_ACTIONS = {
+    "mode": "what becomes of a test that enqueues a job with something wrong; 'off' checks nothing",
+    "models": "the same for model instances that are copied into a payload",
+    "unreadable": "the same for jobs that a worker could not read back",
+    "growth": "the same for jobs that are larger than the baseline has them",
+}
+_OF_A_RUN = {
+    "top": ("N", "show the N largest payloads of the run by task, 0 for all"),
+    "report": ("FILE", "write what was enqueued to a JSON file"),
+    "baseline": ("FILE", "let the jobs pass that this file lists, up to the bytes that it has for their task"),
+}
+_MARKER = (
+    'slimjobs(max_bytes="256 KiB", warn_bytes="16 KiB", mode="warn", models="off", unreadable="off", growth="off", '
+    "allow=True): what slimjobs' plugin lets this test enqueue"
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What was said for the whole run.
+
+    Attributes:
+        given: The sizes and actions that were given, by name.
+        top: How many of the largest payloads are shown, 0 for all, None for no table.
+        report: Where the JSON report goes, or None.
+        baseline_path: The baseline's file, or None.
+        baseline: The payload bytes that it has, by task.
+        is_updating: Whether it is written anew.
+    """
+
+    given: Mapping[str, Any]
+    top: int | None
+    report: Path | None
+    baseline_path: Path | None
+    baseline: Mapping[str, int]
+    is_updating: bool
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What holds for one test.
+
+    Attributes:
+        limits: What holds above the process's own limits, or None.
+        rules: What becomes of the test.
+    """
+
+    __test__ = False
+
+    limits: Limits | None
+    rules: Rules
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options to pytest's."""
+    group = parser.getgroup("slimjobs", "the payloads of RQ jobs")
+    for name, text in _SIZES.items():
+        _add(parser, group, name, text, metavar="SIZE")
+    for name, text in _ACTIONS.items():
+        _add(parser, group, name, f"{text} (default: fail)", metavar="|".join(ACTIONS))
+    for name, (metavar, text) in _OF_A_RUN.items():
+        _add(parser, group, name, text, metavar=metavar)
+    group.addoption(
+        "--slimjobs-update-baseline",
+        action="store_true",
+        help="write the baseline: tasks of this run as large as they are now; those that shrank or are gone go",
+    )
+
+
+def register_marker(config: pytest.Config) -> None:
+    """Let `--markers` show the marker, and `--strict-markers` know it."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def read_options(config: pytest.Config) -> RunOptions:
+    """Return what was said for the run, on the command line or else in the ini file.
+
+    Raises:
+        pytest.UsageError: Something cannot be read; the message shows what can be.
+    """
+    given: dict[str, Any] = {}
+    for name in (*_SIZES, *_ACTIONS):
+        text, label = _look_up(config, name)
+        if text:
+            given[name] = _read(name, text, label)
+    top, label = _look_up(config, "top")
+    if top and not top.isdecimal():
+        raise pytest.UsageError(f"{label}: {top!r} is not a number of tasks; write one such as 10")
+    path = _path(config, "baseline")
+    is_updating = bool(config.getoption("--slimjobs-update-baseline"))
+    if is_updating and path is None:
+        raise pytest.UsageError("--slimjobs-update-baseline: say which; add --slimjobs-baseline=payloads.json")
+    baseline: Mapping[str, int] = {}
+    if path is not None and not (is_updating and not path.exists()):
+        try:
+            baseline = read_baseline(path)
+        except SlimjobsError as error:
+            raise pytest.UsageError(f"{_look_up(config, 'baseline')[1]}: {error}") from None
+    return RunOptions(given, int(top) if top else None, _path(config, "report"), path, baseline, is_updating)
+
+
+def options_of(item: pytest.Item, run: RunOptions) -> TestOptions:
+    """Return what holds for a test: its nearest marker's word above the run's.
+
+    Raises:
+        pytest.UsageError: A marker cannot be read; the message shows what can be.
+    """
+    marked: dict[str, Any] = {}
+    for marker in item.iter_markers("slimjobs"):
+        if marker.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker slimjobs takes names; write {_MARKER.partition(':')[0]}"
+            )
+        for name, value in marker.kwargs.items():
+            marked.setdefault(name, _read(name, value, f"{item.nodeid}: @pytest.mark.slimjobs({name}=...)"))
+    is_allowed = marked.pop("allow", False)
+    chosen = {**run.given, **marked}
+    sizes = {name: chosen[name] for name in _SIZES if name in chosen}
+    actions = {name: chosen[name] for name in _ACTIONS if name in chosen}
+    if is_allowed or run.is_updating:
+        actions["mode"] = "off"
+    return TestOptions(Limits(**sizes) if sizes else None, Rules(**actions, baseline=run.baseline))
+
+
+def _add(parser: pytest.Parser, group: Any, name: str, text: str, metavar: str) -> None:
+    group.addoption(f"--slimjobs-{name.replace('_', '-')}", metavar=metavar, default=None, help=text)
+    parser.addini(f"slimjobs_{name}", f"{text}; as the option --slimjobs-{name.replace('_', '-')}", default="")
+
+
+def _look_up(config: pytest.Config, name: str) -> tuple[str, str]:
+    """Return what was given for an option, or "", and where it stands."""
+    option = f"--slimjobs-{name.replace('_', '-')}"
+    value = config.getoption(option)
+    if value is not None:
+        return str(value), option
+    file = config.inipath.name if config.inipath is not None else "the ini file"
+    return str(config.getini(f"slimjobs_{name}")).strip(), f"slimjobs_{name} in {file}"
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return the path that an option names: from where pytest runs, or in the ini file from beside it."""
+    text, label = _look_up(config, name)
+    if not text:
+        return None
+    base = config.invocation_params.dir if label.startswith("--") or config.inipath is None else config.inipath.parent
+    return Path(base, text)
+
+
+def _read(name: str, value: Any, label: str) -> Any:
+    if name in _SIZES:
+        try:
+            size_bytes = parse_size(value)
+        except ValueError as error:
+            raise pytest.UsageError(f"{label}: {error}") from None
+        if size_bytes == 0:
+            raise pytest.UsageError(f'{label}: at least 1 byte, such as "64 KiB"; to check nothing, set mode to off')
+        return size_bytes
+    if name in _ACTIONS:
+        if value not in ACTIONS:
+            raise pytest.UsageError(f"{label}: {value!r} is not one of {', '.join(ACTIONS)}")
+        return value
+    if name == "allow":
+        if not isinstance(value, bool):
+            raise pytest.UsageError(f"{label}: {value!r} is neither True nor False")
+        return value
+    known = ", ".join((*_SIZES, *_ACTIONS, "allow"))
+    raise pytest.UsageError(f"{label}: there is no such option on the marker; it takes {known}")

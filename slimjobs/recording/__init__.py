@@ -1,0 +1,1 @@
+"""What a process enqueues, recorded for tests: watched in RQ's classes, measured, and judged."""

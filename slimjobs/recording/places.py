@@ -1,0 +1,54 @@
+"""Which line of the application enqueues: not one of RQ's, nor of slimjobs, nor of what stands between."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import slimjobs
+from slimjobs.recording.jobs import Place
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_NOT_THE_APPLICATIONS = tuple(
+    f"{path}/" for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} if path
+)
+_OURS = f"{Path(slimjobs.__file__).parent}/"
+_BESIDE_RQ = frozenset({"rq", "django_rq", "rq_scheduler", "redis", "fakeredis"})
+
+
+def find_place() -> Place | None:
+    """Return the innermost line of the application on the stack, or None where all is a library's."""
+    frame: FrameType | None = sys._getframe(1)  # `inspect` makes a list of all of them, with their source
+    outside: Place | None = None
+    while frame is not None:
+        code = frame.f_code
+        kind = _kind_of(code.co_filename)
+        if kind == "application":
+            return Place(code.co_filename, frame.f_lineno, code.co_name)
+        if kind == "library" and outside is None:
+            outside = Place(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return outside
+
+
+@cache
+def _kind_of(file: str) -> str:
+    """Return whose a file is: the "application", a "library", or "none" of those that enqueue for others."""
+    path = Path(file)
+    if file.startswith(("<", _OURS)) or any(part in _BESIDE_RQ for part in _package_of(path)):
+        return "none"
+    return "library" if file.startswith(_NOT_THE_APPLICATIONS) else "application"
+
+
+def _package_of(path: Path) -> tuple[str, ...]:
+    """Return the part of a path below site-packages that names the package, if it is below it."""
+    parts = path.parts
+    for name in ("site-packages", "dist-packages"):
+        if name in parts:
+            return parts[parts.index(name) + 1 :][:1]
+    return ()

@@ -1,0 +1,192 @@
+"""Looks for arguments whose payload grows with what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from slimjobs import parts
+from slimjobs.calls import Call, call_of
+from slimjobs.codec import NO_LIMIT, Refused
+from slimjobs.errors import ConfigurationError, describe_parts
+from slimjobs.payload import locate
+from slimjobs.registry import is_registered
+from slimjobs.serializer import SLIM, format_of
+from slimjobs.sizes import format_pair, format_size, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypothesis.strategies import SearchStrategy
+    from rq.serializers import Serializer as RQSerializer
+
+    from slimjobs.payload import Format
+
+_MOST_CHARACTERS = 200
+# Hypothesis gives up on an example for which it has drawn this much (BUFFER_SIZE in its engine).
+_DRAWN_BYTES = 8 * 2**10
+
+
+@dataclass(frozen=True)
+class PayloadBound:
+    """How large the payloads of a task were, for all arguments that were tried.
+
+    Attributes:
+        task: The task's import path.
+        smallest_bytes: The smallest payload.
+        largest_bytes: The largest payload.
+        limit_bytes: What none of them exceeded.
+        examples: How many arguments were tried.
+        only_refs: Whether nothing but refs travels, so that no model can make a payload larger.
+    """
+
+    task: str
+    smallest_bytes: int
+    largest_bytes: int
+    limit_bytes: int
+    examples: int
+    only_refs: bool
+
+    def __str__(self) -> str:
+        sizes = f"{self.task}: {self.smallest_bytes} to {self.largest_bytes} bytes in {self.examples} examples"
+        if self.only_refs:
+            return f"{sizes}; only refs travel, so that it does not matter what their models hold"
+        text = f"{sizes}, limit is {format_size(self.limit_bytes)}"
+        if self.limit_bytes > _DRAWN_BYTES and self.largest_bytes > self.smallest_bytes:
+            text += (
+                f"; Hypothesis draws at most {format_size(_DRAWN_BYTES)}, so that a lower max_bytes= would prove more"
+            )
+        return text
+
+
+class _Exceeded(Exception):  # noqa: N818  # it is caught again here
+    """The arguments of an example are too large."""
+
+    def __init__(self, call: Call, example: Any, size_bytes: int) -> None:
+        super().__init__()
+        self.call = call
+        self.example = example
+        self.size_bytes = size_bytes
+
+
+class _Probe:
+    """Tries arguments, and remembers how large their payloads were."""
+
+    def __init__(self, func: Callable[..., Any] | str, limit_bytes: int, form: Format) -> None:
+        self._func = func
+        self._limit_bytes = limit_bytes
+        self.form = form
+        self.sizes: list[int] = []
+        self.only_refs = True
+        self.task = ""
+
+    def try_out(self, example: Any) -> int:
+        """Return the payload bytes of an example.
+
+        Raises:
+            _Exceeded: They are over the limit.
+        """
+        args, kwargs = _arguments(example)
+        call = call_of(self._func, args, kwargs, None)
+        self.task = str(call.task)
+        try:
+            data = self.form.dump_call(call, NO_LIMIT, [])
+        except Refused as refused:
+            raise locate(refused, call.task, call.parts()) from None
+        size_bytes = len(data or b"")
+        self.sizes.append(size_bytes)
+        self.only_refs = self.only_refs and self.form is SLIM and _holds_only_models(call.parts())
+        if size_bytes > self._limit_bytes:
+            raise _Exceeded(call, example, size_bytes)
+        return size_bytes
+
+
+def assert_payload_bounded(
+    func: Callable[..., Any] | str,
+    strategy: SearchStrategy[Any],
+    *,
+    max_bytes: int | str = "2 KiB",
+    serializer: RQSerializer | None = None,
+    max_examples: int = 200,
+) -> PayloadBound:
+    """Assert that no arguments make a task's payload larger than a limit: Hypothesis looks for some that do.
+
+    It looks for large ones, and shrinks what it finds. Nothing is enqueued, and the function is not called.
+
+    Args:
+        func: The task: a function or its import path.
+        strategy: Its arguments: a tuple of positional ones, a dict of keyword ones, or the only one.
+        max_bytes: The largest payload that passes. 2 KiB holds some thirty refs, and Hypothesis can draw more
+            than that; it does not draw examples of more than some 8 KiB.
+        serializer: The serializer of the task's queue. Default: slimjobs' own.
+        max_examples: How many arguments are tried.
+
+    Raises:
+        AssertionError: Some payload is larger; the message shows the smallest that was found.
+        ConfigurationError: `max_bytes` cannot be read.
+        UnsupportedTypeError: Something in the arguments cannot travel.
+        UnsavedModelError: A model in them has no primary key.
+
+    Returns:
+        What was found, as text too; it is also printed.
+    """
+    hypothesis: Any = import_module("hypothesis")  # which only tests have
+    try:
+        limit_bytes = parse_size(max_bytes)
+    except ValueError as error:
+        raise ConfigurationError(f"max_bytes: {error}") from None
+    probe = _Probe(func, limit_bytes, SLIM if serializer is None else format_of(serializer))
+
+    def look_for_large_ones(example: Any) -> None:
+        hypothesis.target(float(probe.try_out(example)))
+
+    settings = hypothesis.settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=[*hypothesis.HealthCheck],
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.target, hypothesis.Phase.shrink],
+    )
+    search: Callable[[], None] = settings(hypothesis.given(strategy)(look_for_large_ones))
+    try:
+        search()
+    except _Exceeded as exceeded:
+        raise AssertionError(_explain(exceeded, limit_bytes, probe)) from None
+    bound = PayloadBound(probe.task, min(probe.sizes), max(probe.sizes), limit_bytes, len(probe.sizes), probe.only_refs)
+    print(bound)
+    return bound
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, tuple):
+        return example, {}
+    if isinstance(example, dict) and all(isinstance(name, str) for name in example):
+        return (), example
+    return (example,), {}
+
+
+def _holds_only_models(among: dict[str, Any]) -> bool:
+    pending = [*among.values()]
+    while pending:
+        value = pending.pop()
+        if not (value is None or is_registered(value)):
+            if not isinstance(value, (list, tuple, set, frozenset)):
+                return False
+            pending.extend(child for _, child in parts.children(value))
+    return True
+
+
+def _explain(exceeded: _Exceeded, limit_bytes: int, probe: _Probe) -> str:
+    size, limit = format_pair(exceeded.size_bytes, limit_bytes)
+    _, largest = parts.measure(exceeded.call.parts(), probe.form.is_opaque)
+    blamed = f"; {describe_parts(largest[:1])}" if largest else ""
+    shown = repr(exceeded.example)
+    shown = shown if len(shown) <= _MOST_CHARACTERS else f"{shown[:_MOST_CHARACTERS]}... ({len(shown)} characters)"
+    return (
+        f"{exceeded.call.task}: the payload grows with its arguments, and {size} is over {limit}{blamed}.\n"
+        f"The smallest that was found: {shown}\n"
+        "Pass an ID, register the class with slimjobs.register(), or set max_bytes= as large as it may become."
+    )
