@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fakeredis
 import hypothesis
 import pytest
+from plugin_project import Project
 from postgres_server import PostgresServer, run_postgres_server
 from pytest_redis import factories
 from redis import Redis
@@ -111,6 +112,12 @@ def reading_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[An
     yield room
     engine.dispose()
     room.cards.close()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose tests are run with the plugin."""
+    return Project(pytester, monkeypatch)
 
 
 @pytest.fixture(autouse=True)

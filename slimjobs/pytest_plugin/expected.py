@@ -23,13 +23,13 @@ class ExpectedErrors:
         """Begin to remember."""
 
         def fill(original: Callable[..., None], info: Any, exc_info: Any) -> None:
-            self._add(exc_info[1])
+            self.add(exc_info[1])
             original(info, exc_info)
 
         def leave(original: Callable[..., bool], context: Any, kind: Any, error: Any, traceback: Any) -> bool:
             is_expected = original(context, kind, error, traceback)
             if is_expected:
-                self._add(error)
+                self.add(error)
             return is_expected
 
         self._wrap(pytest.ExceptionInfo, "fill_unfilled", fill)
@@ -50,7 +50,8 @@ class ExpectedErrors:
         """Forget them all."""
         self._known.clear()
 
-    def _add(self, error: BaseException | None) -> None:
+    def add(self, error: BaseException | None) -> None:
+        """Remember an exception, and those that it came from."""
         while error is not None and not self.knows(error):
             self._known.append(error)
             error = error.__cause__ or error.__context__

@@ -131,9 +131,8 @@ def options_of(item: pytest.Item, run: RunOptions) -> TestOptions:
     marked: dict[str, Any] = {}
     for marker in item.iter_markers("slimjobs"):
         if marker.args:
-            raise pytest.UsageError(
-                f"{item.nodeid}: the marker slimjobs takes names; write {_MARKER.partition(':')[0]}"
-            )
+            sample = _MARKER.partition(":")[0]
+            raise pytest.UsageError(f"{item.nodeid}: the marker takes everything by name; write {sample}")
         for name, value in marker.kwargs.items():
             marked.setdefault(name, _read(name, value, f"{item.nodeid}: @pytest.mark.slimjobs({name}=...)"))
     is_allowed = marked.pop("allow", False)
@@ -142,7 +141,8 @@ def options_of(item: pytest.Item, run: RunOptions) -> TestOptions:
     actions = {name: chosen[name] for name in _ACTIONS if name in chosen}
     if is_allowed or run.is_updating:
         actions["mode"] = "off"
-    return TestOptions(Limits(**sizes) if sizes else None, Rules(**actions, baseline=run.baseline))
+    rules = Rules(**actions, baseline=run.baseline, tells_large="warn_bytes" in sizes)
+    return TestOptions(Limits(**sizes) if sizes else None, rules)
 
 
 def _add(parser: pytest.Parser, group: Any, name: str, text: str, metavar: str) -> None:

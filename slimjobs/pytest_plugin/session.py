@@ -121,6 +121,8 @@ class Session:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Give the report of a test what the summary needs, and of one that failed anyway what is wrong besides."""
         report = yield
+        if call.excinfo is not None:  # it is shown already
+            self._expected.add(call.excinfo.value)
         if call.when != "setup" or not report.passed:  # else the report of the call tells of it
             findings = self._findings()
             setattr(report, TALLIES, tally(self._pending, findings))

@@ -84,18 +84,16 @@ class Summary:
 
     def _warnings(self) -> list[str]:
         lines = [line for found in self._tallies.values() for line in dict.fromkeys(found["warnings"])]
-        if "warn_bytes" in self._options.given:
-            lines += [
-                f"{task}: {found['over_warn']} payloads over what is warned from, the largest "
-                f"{format_size(found['largest_bytes'])} at {found['place']}"
-                for task, found in self._largest_first()
-                if found["over_warn"]
-            ]
+        lines += [
+            f"{task}: {found['large']} payloads over what is warned from, the largest "
+            f"{format_size(found['largest_bytes'])} at {found['place']}"
+            for task, found in self._largest_first()
+            if found["large"]
+        ]
         for task, found in self._tallies.items():
             if found["test"] == OUTSIDE and found["listed_bytes"]:
-                lines.append(
-                    f"{task}: {format_size(found['listed_bytes'])} was enqueued outside tests, at {found['place']}"
-                )
+                size = format_size(found["listed_bytes"])
+                lines.append(f"{task}: a job of {size} was enqueued outside tests, at {found['place']}")
         shown = [f"warning: {line}" for line in lines[:_MOST_WARNINGS]]
         return [*shown, f"and {len(lines) - _MOST_WARNINGS} more"] if len(lines) > _MOST_WARNINGS else shown
 

@@ -68,8 +68,10 @@ def _explain_task(findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{job.task}: {first}."
     for problem in others:
         yield f"  And {problem}."
-    word = "enqueued" if job.refusal is None else "refused, which the application swallowed,"
+    word = "enqueued" if job.refusal is None else "refused"
     yield f"  It was {word} at {describe_place(job.place)}{_source(job.place)}"
+    if job.refusal is not None:
+        yield "  The application went on; if it is right to do so: @pytest.mark.slimjobs(allow=True) on the test."
     further = len({id(finding.job) for finding in findings}) - 1
     if further:
         yield f"  So {'was 1 further job' if further == 1 else f'were {further} further jobs'} of this task."
@@ -88,7 +90,7 @@ def _problems(findings: Sequence[Finding], job: RecordedJob) -> Iterator[str]:
         yield f"payload is {least}{size}, {'limit' if grown is None else 'its baseline'} is {limit}{largest}"
     if "models" in kinds:
         paths = [f"{path} is a whole {name}" for path, name in job.models]
-        yield f"{', '.join(paths)}, copied into the payload with every field, so that the worker gets old data"
+        yield f"{', '.join(paths)}, with every field it has: the worker gets old data"
     if "unreadable" in kinds:
         yield f"a worker could not run it: {job.problem}"
 
@@ -107,10 +109,12 @@ def _advise(findings: Sequence[Finding]) -> Iterator[str]:
         yield from _REPLACEMENTS["django_rq" in sys.modules]
     elif "size" in kinds or "growth" in kinds:
         yield "Pass an ID, a path or a URL, and load what it stands for in the task."
-    if kinds & {"size", "growth"}:
+    if "size" in kinds:
         roomy = format_size(worst.size_bytes * 5 // 4)
         yield f'If it has to be so large: @pytest.mark.slimjobs(max_bytes="{roomy}") on the test, or'
         yield "slimjobs_max_bytes in pytest.ini. To begin with all of today's jobs: --slimjobs-baseline=FILE."
+    elif "growth" in kinds:
+        yield "If it has to be so large, list it as it is: --slimjobs-update-baseline."
     elif "models" in kinds:
         yield 'To let it pass: @pytest.mark.slimjobs(models="off"), or slimjobs_models = off in pytest.ini.'
     elif "unreadable" in kinds:

@@ -25,7 +25,7 @@ def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str,
 
     Returns:
         For each task `jobs` and `payload_bytes` of all its jobs, `largest_bytes` and `place` of the largest,
-        `listed_bytes` of the largest that belongs into a baseline or 0, how many are `over_warn`, how many were
+        `listed_bytes` of the largest that belongs into a baseline or 0, how many are `large`, how many were
         `refused`, and what is wrong in a line each: `failures` and `warnings`.
     """
     tallies: dict[str, Tally] = {}
@@ -36,14 +36,16 @@ def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str,
             continue
         found["jobs"] += 1
         found["payload_bytes"] += job.size_bytes
-        found["over_warn"] += job.warn_bytes < job.size_bytes <= job.limit_bytes
         if job.size_bytes > found["largest_bytes"] or not found["place"]:
             found["largest_bytes"], found["place"] = job.size_bytes, describe_place(job.place)
         if offends(job):
             found["listed_bytes"] = max(found["listed_bytes"], job.size_bytes)
     for finding in findings:
         found = tallies.setdefault(finding.job.task, _empty())
-        found["failures" if finding.action == "fail" else "warnings"].append(summarize(finding))
+        if finding.kind == "large":
+            found["large"] += 1
+        else:
+            found["failures" if finding.action == "fail" else "warnings"].append(summarize(finding))
     return tallies
 
 
@@ -57,10 +59,12 @@ def merge(total: dict[str, Tally], more: Mapping[str, Tally], test: str) -> None
     """
     for task, added in more.items():
         found = total.setdefault(task, {**_empty(), "test": ""})
-        if added["jobs"] and (added["largest_bytes"] > found["largest_bytes"] or not found["test"]):
+        # Of several as large, the first by name: processes finish in any order.
+        is_larger = (-added["largest_bytes"], test) < (-found["largest_bytes"], found["test"])
+        if added["jobs"] and (is_larger or not found["test"]):
             found.update(largest_bytes=added["largest_bytes"], place=added["place"], test=test)
         found["listed_bytes"] = max(found["listed_bytes"], added["listed_bytes"])
-        for name in ("jobs", "payload_bytes", "over_warn", "refused", "failures", "warnings"):
+        for name in ("jobs", "payload_bytes", "large", "refused", "failures", "warnings"):
             found[name] = found[name] + added[name]
 
 
@@ -71,7 +75,7 @@ def _empty() -> Tally:
         "largest_bytes": 0,
         "place": "",
         "listed_bytes": 0,
-        "over_warn": 0,
+        "large": 0,
         "refused": 0,
         "failures": [],
         "warnings": [],

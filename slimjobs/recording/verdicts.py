@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slimjobs.recording.jobs import RecordedJob
 
 Action = Literal["fail", "warn", "off"]
-Kind = Literal["size", "growth", "models", "unreadable"]
+Kind = Literal["size", "growth", "models", "unreadable", "large"]
 
 ACTIONS: tuple[Action, ...] = ("fail", "warn", "off")
 
@@ -26,6 +26,7 @@ class Rules:
         models: Where a model travels as a whole.
         unreadable: Where a worker could not read it back.
         baseline: The payload bytes that are known, by task.
+        tells_large: Whether to tell of payloads from `warn_bytes` on that are within their limit.
     """
 
     mode: Action = "fail"
@@ -33,6 +34,7 @@ class Rules:
     models: Action = "fail"
     unreadable: Action = "fail"
     baseline: Mapping[str, int] = field(default_factory=dict)
+    tells_large: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def _judge(job: RecordedJob, rules: Rules) -> list[Finding]:
     found = []
     if job.is_too_large:
         found.append(Finding("size", job, rules.mode))
+    elif rules.tells_large and job.size_bytes > job.warn_bytes:
+        found.append(Finding("large", job, "warn"))
     if job.models:
         found.append(Finding("models", job, rules.models))
     if job.problem:

@@ -1,0 +1,294 @@
+"""The failure stands in the report of the test that enqueued, short, with the line and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from plugin_project import Project
+
+
+def report_of(result: pytest.RunResult) -> list[str]:
+    """Return the lines of the only failure."""
+    lines = result.outlines
+    first = next(number for number, line in enumerate(lines) if line.startswith("____")) + 1
+    last = next(number for number, line in enumerate(lines) if line.startswith("====") and number > first)
+    return lines[first:last]
+
+
+def test_it_tells_the_task_both_numbers_the_part_the_line_and_what_to_do(project: Project) -> None:
+    project.test(
+        """
+        from app import publish
+        def test_it(queue):
+            for _ in range(4):
+                publish(queue, 80_000)
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert report_of(result) == [
+        "app.send_email: payload is 78.2 KiB, limit is 64.0 KiB; largest is args[0] (78.1 KiB).",
+        '  It was enqueued at app.py:20, in publish: return queue.enqueue(send_email, "x" * size)',
+        "  So were 3 further jobs of this task.",
+        "Pass an ID, a path or a URL, and load what it stands for in the task.",
+        'If it has to be so large: @pytest.mark.slimjobs(max_bytes="97.7 KiB") on the test, or',
+        "slimjobs_max_bytes in pytest.ini. To begin with all of today's jobs: --slimjobs-baseline=FILE.",
+    ]
+
+
+def test_it_is_never_longer_than_fifteen_lines(project: Project) -> None:
+    project.test(
+        """
+        from app import Stored, publish
+        def test_it(queue):
+            for number in range(40):
+                queue.enqueue(f"app.task_{number}", [Stored("x" * 80_000)], {"more": Stored(1)}, Stored)
+        """
+    )
+    result = project.run()
+    lines = report_of(result)
+    assert 8 <= len(lines) <= 15
+    assert any(line.startswith("The same goes for app.task_") and line.endswith("and 33 more.") for line in lines)
+
+
+@pytest.mark.parametrize("call", ["publish(queue, 80_000)", "publish_and_swallow(slim_queue, 80_000)"])
+def test_it_stands_there_although_the_application_swallows_all_errors(call: str, project: Project) -> None:
+    project.test(
+        f"""
+        from app import publish, publish_and_swallow
+        def test_it(queue, slim_queue):
+            try:
+                {call}
+            except Exception:
+                pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    text = "\n".join(report_of(result))
+    assert "app.send_email: payload is" in text
+    assert "at app.py:20, in publish: return queue.enqueue" in text
+    assert ("refused" in text) == ("slim_queue" in call)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(slim_queue):\n    with pytest.raises(slimjobs.PayloadTooLargeError): publish(slim_queue, 80_000)",
+        "def test_it(slim_queue):\n    with pytest.raises(RuntimeError): wrapped(slim_queue)",
+        "def test_it(slim_queue):\n    pytest.raises(ValueError, publish, slim_queue, 80_000)",
+        """
+class TestIt(unittest.TestCase):
+    def test_it(self):
+        queue = slimjobs.Queue(connection=fakeredis.FakeRedis())
+        with self.assertRaises(slimjobs.PayloadTooLargeError):
+            publish(queue, 80_000)
+        with self.assertRaisesRegex(RuntimeError, "no mail"):
+            wrapped(queue)
+        self.assertRaises(ValueError, publish, queue, 80_000)
+""",
+    ],
+)
+def test_a_refusal_that_the_test_expects_is_no_failure(test: str, project: Project) -> None:
+    project.test(
+        f"""
+import fakeredis, pytest, slimjobs, unittest
+from app import publish
+
+def wrapped(queue):
+    try:
+        publish(queue, 80_000)
+    except Exception as error:
+        raise RuntimeError("no mail") from error
+
+{test}
+"""
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_a_refusal_that_nobody_catches_is_shown_once(project: Project) -> None:
+    project.test("from app import publish\ndef test_it(slim_queue): publish(slim_queue, 80_000)")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    text = "\n".join(report_of(result))
+    assert "PayloadTooLargeError" in text
+    assert "swallowed" not in text
+
+
+def test_a_test_that_fails_anyway_says_it_besides(project: Project) -> None:
+    project.test(
+        """
+        from app import publish
+        def test_it(queue):
+            publish(queue, 80_000)
+            assert 1 == 2
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * assert 1 == 2", "*- slimjobs -*", "app.send_email: payload is 78.2 KiB, *"])
+
+
+@pytest.mark.parametrize(
+    ("test", "outcomes"),
+    [
+        ("@pytest.mark.xfail\ndef test_it(queue): publish(queue, 80_000)", {"xfailed": 1}),
+        ("@pytest.mark.xfail(strict=True)\ndef test_it(queue): publish(queue, 80_000)", {"xfailed": 1}),
+        ("def test_it(queue):\n    publish(queue, 80_000)\n    pytest.skip()", {"skipped": 1}),
+        ("def test_it(queue):\n    publish(queue, 80_000)\n    pytest.xfail()", {"xfailed": 1}),
+    ],
+)
+def test_skips_and_expected_failures_stay_what_they_are(test: str, outcomes: dict[str, int], project: Project) -> None:
+    project.test(f"import pytest\nfrom app import publish\n{test}")
+    project.run().assert_outcomes(**outcomes)
+
+
+def test_what_a_fixture_enqueues_counts_for_the_test(project: Project) -> None:
+    project.test(
+        """
+        import pytest
+        from app import publish
+
+        @pytest.fixture
+        def published(queue):
+            publish(queue, 80_000)
+
+        @pytest.fixture
+        def publishes_late(queue):
+            yield
+            publish(queue, 80_000)
+
+        def test_before(published):
+            pass
+
+        def test_after(publishes_late):
+            pass
+
+        def test_neither():
+            pass
+        """
+    )
+    result = project.run("-v")
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*test_before FAILED*", "*test_after PASSED*", "*test_after ERROR*"])
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_what_a_wider_fixture_enqueues_counts_once_for_the_first_test(scope: str, project: Project) -> None:
+    project.test(
+        f"""
+        import fakeredis, pytest, rq
+        from app import publish
+
+        @pytest.fixture(scope="{scope}")
+        def published():
+            publish(rq.Queue(connection=fakeredis.FakeRedis()), 80_000)
+
+        class TestIt:
+            def test_first(self, published): pass
+            def test_second(self, published): pass
+        """
+    )
+    result = project.run("-v", "--slimjobs-top=3")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*test_first FAILED*", "*test_second PASSED*", "78.2 KiB     1  app.send_email  test_it.py::*"]
+    )
+
+
+def test_a_setup_that_fails_says_what_was_enqueued(project: Project) -> None:
+    project.test(
+        """
+        import pytest
+        from app import publish
+
+        @pytest.fixture
+        def published(queue):
+            publish(queue, 80_000)
+            raise ValueError("broken")
+
+        def test_it(published): pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E * ValueError: broken", "app.send_email: payload is 78.2 KiB, *"])
+
+
+def test_what_is_enqueued_outside_tests_is_told_at_the_end(project: Project) -> None:
+    project.test(
+        """
+        import fakeredis, rq
+        from app import publish
+        publish(rq.Queue(connection=fakeredis.FakeRedis()), 80_000)
+        def test_it(): pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["warning: app.send_email: a job of 78.2 KiB was enqueued outside tests, at app.py:20, *"]
+    )
+
+
+def test_jobs_of_threads_and_of_jobs_that_run_count_too(project: Project) -> None:
+    project.test(
+        """
+        import rq, threading
+        from app import publish
+
+        def test_thread(queue):
+            thread = threading.Thread(target=publish, args=(queue, 80_000))
+            thread.start()
+            thread.join()
+
+        def test_job(redis):
+            publish(rq.Queue(is_async=False, connection=redis), 80_000)
+        """
+    )
+    project.run().assert_outcomes(failed=2)
+
+
+def test_a_whole_model_is_shown_with_its_path_and_what_replaces_it(project: Project) -> None:
+    project.test(
+        """
+        from app import Stored, greet
+        def test_it(queue):
+            queue.enqueue(greet, "x", [Stored(1)])
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert report_of(result) == [
+        "app.greet: args[1][0] is a whole Stored, with every field it has: the worker gets old data.",
+        '  It was enqueued at test_it.py:3, in test_it: queue.enqueue(greet, "x", [Stored(1)])',
+        "Pass the ID of args[1][0], and load it in the task. Or let slimjobs do both:",
+        "  import Queue and Worker from slimjobs, and not from rq: they send its ID, and load it in the worker.",
+        'To let it pass: @pytest.mark.slimjobs(models="off"), or slimjobs_models = off in pytest.ini.',
+    ]
+
+
+def test_a_job_that_cannot_be_read_back_fails_on_a_synchronous_queue_too(project: Project) -> None:
+    project.test(
+        """
+        import rq
+        from app import Unreadable, greet
+        def test_sync(redis):
+            rq.Queue(is_async=False, connection=redis).enqueue(greet, Unreadable())
+        def test_lambda(queue):
+            queue.enqueue(lambda: 1)
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "app.greet: a worker could not run it: TypeError: *",
+            'To let it pass: @pytest.mark.slimjobs(unreadable="off"), or slimjobs_unreadable = off in pytest.ini.',
+            "test_it.test_lambda.<locals>.<lambda>: a worker could not run it: no worker could import a lambda *",
+        ]
+    )
