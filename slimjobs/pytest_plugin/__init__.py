@@ -42,5 +42,5 @@ def slimjobs(request: pytest.FixtureRequest) -> Recorder:
     """What the test has enqueued so far: `jobs`, `largest`, `total_bytes`, `by_task`; and `round_trip(func, *args)`."""
     session: Any = request.config.pluginmanager.get_plugin("slimjobs-session")
     # It imports RQ, of which the rest of the plugin keeps clear.
-    recorder: Recorder = import_module("slimjobs.testing").Recorder(session.recording.jobs, session.recording.refused)
+    recorder: Recorder = import_module("slimjobs.testing").Recorder(session.jobs, session.refused)
     return recorder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import unittest.case
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +17,12 @@ class ExpectedErrors:
 
     def __init__(self) -> None:
         self._known: list[BaseException] = []
-        self._wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
+        self._wrapped: list[tuple[Any, str, Any]] = []
 
     def start(self) -> None:
-        """Begin to remember."""
+        """Begin to remember, unless it has begun."""
+        if self._wrapped:
+            return
 
         def fill(original: Callable[..., None], info: Any, exc_info: Any) -> None:
             self.add(exc_info[1])
@@ -32,9 +34,16 @@ class ExpectedErrors:
                 self.add(error)
             return is_expected
 
+        def make(original: Callable[..., Any], cls: type, error: BaseException, *more: Any, **options: Any) -> Any:
+            self.add(error)
+            return original(cls, error, *more, **options)
+
         self._wrap(pytest.ExceptionInfo, "fill_unfilled", fill)
+        # What `pytest.raises(error, function)` makes of an exception before pytest 8.
+        self._wrap(pytest.ExceptionInfo, "from_exception", make)
         # Django's and unittest's assertRaises share it.
-        self._wrap(getattr(unittest.case, "_AssertRaisesContext", None), "__exit__", leave)
+        unittest = sys.modules.get("unittest.case")
+        self._wrap(getattr(unittest, "_AssertRaisesContext", None), "__exit__", leave)
 
     def stop(self) -> None:
         """End it."""
@@ -57,13 +66,14 @@ class ExpectedErrors:
             error = error.__cause__ or error.__context__
 
     def _wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
-        original = getattr(owner, name, None)
+        original = vars(owner).get(name) if owner is not None else None
         if original is None:  # elsewhere in another version: refusals that a test expects need allow=True then
             return
+        function = original.__func__ if isinstance(original, classmethod) else original
 
-        @functools.wraps(original)
-        def wrapper(*args: Any) -> Any:
-            return around(original, *args)
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return around(function, *args, **kwargs)
 
         self._wrapped.append((owner, name, original))
-        setattr(owner, name, wrapper)
+        setattr(owner, name, classmethod(wrapper) if isinstance(original, classmethod) else wrapper)

@@ -1,21 +1,24 @@
-"""The plugin's options: on the command line, in the ini file and on markers, all spelled alike."""
+"""The plugin's options: on the command line, in the ini file and on markers, all spelled alike.
+
+What few runs need is imported when they do, since every run of pytest comes by here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from slimjobs.errors import SlimjobsError
-from slimjobs.limits import Limits
-from slimjobs.recording.baselines import read_baseline
 from slimjobs.recording.verdicts import ACTIONS, Rules
 from slimjobs.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from slimjobs.limits import Limits
 
 _SIZES = {
     "max_bytes": "the largest payload that passes, such as 256KiB (default: as slimjobs is configured, 64 KiB)",
@@ -38,8 +41,7 @@ _MARKER = (
 )
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """What was said for the whole run.
 
     Attributes:
@@ -59,16 +61,13 @@ class RunOptions:
     is_updating: bool
 
 
-@dataclass(frozen=True)
-class TestOptions:
+class OptionsOfTest(NamedTuple):
     """What holds for one test.
 
     Attributes:
         limits: What holds above the process's own limits, or None.
         rules: What becomes of the test.
     """
-
-    __test__ = False
 
     limits: Limits | None
     rules: Rules
@@ -116,13 +115,13 @@ def read_options(config: pytest.Config) -> RunOptions:
     baseline: Mapping[str, int] = {}
     if path is not None and not (is_updating and not path.exists()):
         try:
-            baseline = read_baseline(path)
+            baseline = import_module("slimjobs.recording.baselines").read_baseline(path)
         except SlimjobsError as error:
             raise pytest.UsageError(f"{_look_up(config, 'baseline')[1]}: {error}") from None
     return RunOptions(given, int(top) if top else None, _path(config, "report"), path, baseline, is_updating)
 
 
-def options_of(item: pytest.Item, run: RunOptions) -> TestOptions:
+def options_of(item: pytest.Item, run: RunOptions) -> OptionsOfTest:
     """Return what holds for a test: its nearest marker's word above the run's.
 
     Raises:
@@ -141,8 +140,8 @@ def options_of(item: pytest.Item, run: RunOptions) -> TestOptions:
     actions = {name: chosen[name] for name in _ACTIONS if name in chosen}
     if is_allowed or run.is_updating:
         actions["mode"] = "off"
-    rules = Rules(**actions, baseline=run.baseline, tells_large="warn_bytes" in sizes)
-    return TestOptions(Limits(**sizes) if sizes else None, rules)
+    limits = import_module("slimjobs.limits").Limits(**sizes) if sizes else None
+    return OptionsOfTest(limits, Rules(**actions, baseline=run.baseline, tells_large="warn_bytes" in sizes))
 
 
 def _add(parser: pytest.Parser, group: Any, name: str, text: str, metavar: str) -> None:

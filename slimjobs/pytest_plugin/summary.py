@@ -27,12 +27,10 @@ class Summary:
 
     Args:
         options: What was said for the run.
-        is_main: Whether this process is the one that tells, and no worker of pytest-xdist.
     """
 
-    def __init__(self, options: RunOptions, *, is_main: bool) -> None:
+    def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._is_main = is_main
         self._tallies: dict[str, Tally] = {}
         self._written = ""
 
@@ -47,8 +45,6 @@ class Summary:
     def write_files(self) -> None:
         """Write the JSON report and the baseline, where they were asked for."""
         options = self._options
-        if not self._is_main:
-            return
         if options.report is not None:
             options.report.parent.mkdir(parents=True, exist_ok=True)
             options.report.write_text(json.dumps(self._as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -62,7 +58,7 @@ class Summary:
         lines = [*self._table(), *self._warnings()]
         if self._written:
             lines.append(self._written)
-        if lines and self._is_main:
+        if lines:
             terminal.section("slimjobs: payloads of RQ jobs")
             for line in lines:
                 terminal.line(line)

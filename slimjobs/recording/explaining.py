@@ -106,7 +106,7 @@ def _advise(findings: Sequence[Finding]) -> Iterator[str]:
     if "models" in kinds:
         path = next(finding.job.models[0][0] for finding in findings if finding.job.models)
         yield f"Pass the ID of {path}, and load it in the task. Or let slimjobs do both:"
-        yield from _REPLACEMENTS["django_rq" in sys.modules]
+        yield from _REPLACEMENTS[_is_of_django_rq(worst)]
     elif "size" in kinds or "growth" in kinds:
         yield "Pass an ID, a path or a URL, and load what it stands for in the task."
     if "size" in kinds:
@@ -119,6 +119,11 @@ def _advise(findings: Sequence[Finding]) -> Iterator[str]:
         yield 'To let it pass: @pytest.mark.slimjobs(models="off"), or slimjobs_models = off in pytest.ini.'
     elif "unreadable" in kinds:
         yield 'To let it pass: @pytest.mark.slimjobs(unreadable="off"), or slimjobs_unreadable = off in pytest.ini.'
+
+
+def _is_of_django_rq(job: RecordedJob) -> bool:
+    conf = sys.modules.get("django.conf")
+    return conf is not None and conf.settings.configured and job.queue in getattr(conf.settings, "RQ_QUEUES", ())
 
 
 def _relative(file: str) -> str:

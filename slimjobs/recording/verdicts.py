@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +16,7 @@ Kind = Literal["size", "growth", "models", "unreadable", "large"]
 ACTIONS: tuple[Action, ...] = ("fail", "warn", "off")
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What becomes of a test that enqueues a job with something wrong.
 
     Attributes:
@@ -33,12 +32,11 @@ class Rules:
     growth: Action = "fail"
     models: Action = "fail"
     unreadable: Action = "fail"
-    baseline: Mapping[str, int] = field(default_factory=dict)
+    baseline: Mapping[str, int] = MappingProxyType({})
     tells_large: bool = False
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """Something that is wrong with a job.
 
     Attributes:

@@ -26,18 +26,18 @@ def find_models(among: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """
     found: list[tuple[str, str]] = []
     seen: set[int] = set()
-    pending = [*among.items()][::-1]
+    pending = [(path, value) for path, value in among.items() if not isinstance(value, _LEAVES)][::-1]
     while pending and len(found) < _MOST_MODELS and len(seen) < _MOST_NODES:
         path, value = pending.pop()
-        if isinstance(value, _LEAVES) or id(value) in seen:
+        if id(value) in seen:
             continue
         seen.add(id(value))
         name = _model_name(value)
         if name is not None:
             found.append((path, name))
         else:
-            some = islice(children(value), _MOST_NODES)
-            pending.extend([(path + write_step(step), child) for step, child in some][::-1])
+            inside = [item for item in islice(children(value), _MOST_NODES) if not isinstance(item[1], _LEAVES)]
+            pending.extend((path + write_step(step), child) for step, child in reversed(inside))
     return tuple(found)
 
 
