@@ -12,7 +12,7 @@ import pytest
 
 from slimjobs.pytest_plugin.expected import ExpectedErrors
 from slimjobs.pytest_plugin.options import options_of
-from slimjobs.recording.watching import Watcher
+from slimjobs.recording.watching import Watcher, forget_waiting_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,6 +78,7 @@ class Session:
         """Begin a test, or begin it again."""
         self._item = item
         self._pending, self.jobs, self.refused = [], [], []
+        forget_waiting_jobs()
         for job in item.stash.get(_OF_WIDER_SCOPES, ()):
             self._keep(job)
         if self._options.given or item.get_closest_marker("slimjobs") is not None:

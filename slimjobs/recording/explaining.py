@@ -92,7 +92,9 @@ def _problems(findings: Sequence[Finding], job: RecordedJob) -> Iterator[str]:
         paths = [f"{path} is a whole {name}" for path, name in job.models]
         yield f"{', '.join(paths)}, with every field it has: the worker gets old data"
     if "unreadable" in kinds:
-        yield f"a worker could not run it: {job.problem}"
+        yield f"a worker could not read it: {job.problem}"
+    if "unimportable" in kinds:
+        yield "no worker could import a lambda, or a function inside a function"
 
 
 def _source(place: Place | None) -> str:

@@ -43,6 +43,7 @@ class RecordedJob:
         parts: Of a payload over its limit, the largest parts as (path, bytes), largest first.
         models: The models that travel as a whole, as (path, class), instead of as refs.
         problem: Why a worker could not read the job back, or "".
+        is_importable: Whether a worker could import the function, which is no lambda and not inside another.
         refusal: The error of a job that was refused, else None.
     """
 
@@ -56,6 +57,7 @@ class RecordedJob:
     parts: tuple[Part, ...] = ()
     models: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    is_importable: bool = True
     refusal: SlimjobsError | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What is recorded of a job: its size, what makes it large, whole models in it, and whether it can be read back."""
+"""What is recorded of a job: its size, what makes it large, whole models in it, whether it can be read back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from slimjobs.serializer import format_of
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
 
-    from slimjobs.errors import SlimjobsError
+    from slimjobs.errors import Part, SlimjobsError
+    from slimjobs.payload import Format
 
 _MOST_CHARACTERS = 120
 _UNKNOWN = "a task whose name cannot be read"
@@ -44,7 +45,7 @@ def measure(job: RQJob) -> RecordedJob:
     elif task is None:
         found = find_task(job.data, job.description)
         task = task_of(call[0], call[1]) if call is not None else found[0] if found else _UNKNOWN
-    named = {} if call is None else parts.call_parts(*call[1:], job.meta)
+    largest, models = _look_into(job, call, form, is_too_large)
     return RecordedJob(
         task=task,
         size_bytes=size_bytes,
@@ -53,9 +54,10 @@ def measure(job: RQJob) -> RecordedJob:
         id=job.id,
         queue=job.origin or "",
         place=find_place(),
-        parts=tuple(parts.measure(named, form.is_opaque)[1]) if is_too_large else (),
-        models=find_models(named) if form.keeps_calls else (),
+        parts=largest,
+        models=models,
         problem=problem,
+        is_importable="<" not in task,
     )
 
 
@@ -79,12 +81,23 @@ def _given_call(job: RQJob) -> Call | None:
     return None if any(value is UNEVALUATED for value in call) else call
 
 
+def _look_into(
+    job: RQJob, call: Call | None, form: Format, is_too_large: bool
+) -> tuple[tuple[Part, ...], tuple[tuple[str, str], ...]]:
+    """Return the largest parts of a call that is too large, and the models in one that would copy them."""
+    try:
+        named = {} if call is None else parts.call_parts(*call[1:], job.meta)
+        largest = tuple(parts.measure(named, form.is_opaque)[1]) if is_too_large else ()
+        return largest, find_models(named) if form.keeps_calls else ()
+    except Exception:  # noqa: BLE001  # of an object that will not be looked at; the application was right to pass it
+        return (), ()
+
+
 def _decode(job: RQJob) -> tuple[Call | None, str]:
-    """Return what a worker will read of a job, and why it cannot or could not call it."""
+    """Return what a worker will read of a job, or why it cannot."""
     try:
         function, instance, args, kwargs = job.serializer.loads(job.data)
     except Exception as error:  # noqa: BLE001  # of many kinds, one for each serializer
         first, *_ = str(error).splitlines() or [""]
         return None, f"{type(error).__name__}: {first[:_MOST_CHARACTERS]}"
-    problem = "no worker could import a lambda or a function inside a function" if "<" in str(function) else ""
-    return (function, instance, args, kwargs), problem
+    return (function, instance, args, kwargs), ""

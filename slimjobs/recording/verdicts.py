@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slimjobs.recording.jobs import RecordedJob
 
 Action = Literal["fail", "warn", "off"]
-Kind = Literal["size", "growth", "models", "unreadable", "large"]
+Kind = Literal["size", "growth", "models", "unreadable", "unimportable", "large"]
 
 ACTIONS: tuple[Action, ...] = ("fail", "warn", "off")
 
@@ -80,4 +80,6 @@ def _judge(job: RecordedJob, rules: Rules) -> list[Finding]:
         found.append(Finding("models", job, rules.models))
     if job.problem:
         found.append(Finding("unreadable", job, rules.unreadable))
+    if not job.is_importable and rules.unreadable != "off":
+        found.append(Finding("unimportable", job, "warn"))  # tests of a queue enqueue what is at hand
     return found

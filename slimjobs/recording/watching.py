@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.util import find_spec
@@ -53,24 +54,33 @@ class Watcher:
                 _remove()
 
 
+def forget_waiting_jobs() -> None:
+    """Forget which jobs wait for a transaction: in another test another job may have the id of one that was dropped."""
+    _waiting_ids.clear()
+
+
 def _tell(job: Any) -> None:
     """Tell of a job that was written, unless it is known."""
-    if job.__dict__.get(_KNOWN):
-        return
-    job.__dict__[_KNOWN] = True
-    if job.id in _waiting_ids:
+    if job.id in _waiting_ids and not job.__dict__.get(_KNOWN):
+        job.__dict__[_KNOWN] = True
         _waiting_ids.discard(job.id)
-        return
-    measuring = import_module("slimjobs.recording.measuring")  # it imports RQ, which is there by now
-    measured = measuring.measure(job)
-    for watcher in tuple(_watchers):
-        watcher.add(measured)
+    _record(job)
 
 
 def _tell_of_waiting(job: Any) -> None:
     """Tell of a job that is written when a transaction commits: it may be another object then, of this id."""
-    _tell(job)
+    _record(job)
     _waiting_ids.add(job.id)
+
+
+def _record(job: Any) -> None:
+    if job.__dict__.get(_KNOWN):
+        return
+    job.__dict__[_KNOWN] = True
+    measuring = import_module("slimjobs.recording.measuring")  # it imports RQ, which is there by now
+    measured = measuring.measure(job)
+    for watcher in tuple(_watchers):
+        watcher.add(measured)
 
 
 def _tell_of_refusal(error: SlimjobsError) -> None:
@@ -114,14 +124,17 @@ def _watch_django_rq(module: ModuleType) -> None:
 
     def enqueue_call(original: Callable[..., Any], queue: Any, *args: Any, **kwargs: Any) -> Any:
         names = ("func", "args", "kwargs")
-        if queue._commit_mode == "auto" or len(args) > len(names):
+        # Before django-rq 4.0 the modes were a flag.
+        is_immediate = getattr(queue, "_commit_mode", "auto") == "auto" and getattr(queue, "_autocommit", True)
+        if is_immediate or len(args) > len(names):
             return original(queue, *args, **kwargs)
         kwargs["job_id"] = kwargs.get("job_id") or str(uuid4())
         job = original(queue, *args, **kwargs)
         if job is None:
             given = {**dict(zip(names, args, strict=False)), **kwargs}
             options = {name: given[name] for name in (*names, "meta", "job_id") if name in given}
-            _tell_of_waiting(queue_class.create_job(queue, **options))
+            with suppress(Exception):  # which it will raise by itself when the transaction commits
+                _tell_of_waiting(queue_class.create_job(queue, **options))
         return job
 
     _wrap(module.DjangoRQ, "enqueue_call", enqueue_call)

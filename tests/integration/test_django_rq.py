@@ -79,7 +79,7 @@ def test_a_worker_needs_no_serializer_said_again(
         "news": queue.enqueue(mail.subject, email),
         "olds": queue.enqueue(mail.subject, old),
         "olds to 2": queue.enqueue(old.send, "ann", "bob"),
-        "slimjobs.job": queue.enqueue(mail.current_class),
+        "slimjobs.jobs": queue.enqueue(mail.current_class),
     }
     failing = queue.enqueue(mail.fail, email)
     manage(redis_url, command, "shop", "default", "--burst", "--worker-class", f"{PACKAGE}.{worker}")

@@ -268,10 +268,35 @@ def test_a_job_that_cannot_be_read_back_is_recorded_with_the_reason(is_async: bo
 
 
 @pytest.mark.parametrize("function", [lambda: 1, print, "app.jobs.send"], ids=["lambda", "builtin", "path"])
-def test_a_function_that_no_worker_can_import_is_recorded_with_the_reason(function: Any, redis: Redis) -> None:
+def test_whether_a_worker_can_import_the_function_is_recorded(function: Any, redis: Redis) -> None:
     with record() as recorded:
         rq.Queue("stock", connection=redis).enqueue(function)
-    assert ("<" in recorded.jobs[0].task) == bool(recorded.jobs[0].problem)
+    assert recorded.jobs[0].is_importable == ("lambda" not in recorded.jobs[0].task)
+    assert recorded.jobs[0].problem == ""
+
+
+class Shy:
+    """An object that will not be looked at, and can be pickled."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not here")
+
+    @__class__.setter
+    def __class__(self, cls: Any) -> None:
+        raise RuntimeError("not here")
+
+    def __reduce__(self) -> Any:
+        return (int, (1,))
+
+
+def test_what_will_not_be_looked_at_does_not_keep_the_application_from_enqueueing(redis: Redis) -> None:
+    queue = rq.Queue("stock", connection=redis)
+    with record() as recorded:
+        job = queue.enqueue(sample_app.give_back, Shy())
+        queue.enqueue(sample_app.give_back, Shy(), "x" * 70_000)
+    assert [found.is_too_large for found in recorded.jobs] == [False, True]
+    assert job.id in queue.job_ids
 
 
 def test_whole_models_are_recorded_with_their_path(redis: Redis) -> None:

@@ -210,8 +210,8 @@ from shop.jobs import send_email
 
 def publish(email, recipients):
     queue = django_rq.get_queue("default")
-    for chunk in recipients:
-        queue.enqueue(send_email, email, chunk)
+    for number, chunk in enumerate(recipients):
+        queue.enqueue(send_email, email, chunk, job_id=f"chunk-{number}")
 """,
 }
 
@@ -269,7 +269,7 @@ def test_a_naive_django_application_is_told_how_to_be_repaired(shop: Project) ->
         [
             "shop.jobs.send_email: payload is 97.9 KiB, limit is 64.0 KiB; largest is args?0?.body (97.7 KiB).",
             "  And args?0? is a whole Email, with every field it has: the worker gets old data.",
-            "  It was enqueued at shop/views.py:8, in publish: queue.enqueue(send_email, email, chunk)",
+            "  It was enqueued at shop/views.py:8, in publish: queue.enqueue(send_email, email, chunk, job_id=*",
             "  So were 2 further jobs of this task.",
             "Pass the ID of args?0?, and load it in the task. Or let slimjobs do both:",
             "  RQ = {*",

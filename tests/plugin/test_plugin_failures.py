@@ -279,16 +279,25 @@ def test_a_job_that_cannot_be_read_back_fails_on_a_synchronous_queue_too(project
         from app import Unreadable, greet
         def test_sync(redis):
             rq.Queue(is_async=False, connection=redis).enqueue(greet, Unreadable())
-        def test_lambda(queue):
-            queue.enqueue(lambda: 1)
         """
     )
     result = project.run()
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "app.greet: a worker could not run it: TypeError: *",
+            "app.greet: a worker could not read it: TypeError: *",
             'To let it pass: @pytest.mark.slimjobs(unreadable="off"), or slimjobs_unreadable = off in pytest.ini.',
-            "test_it.test_lambda.<locals>.<lambda>: a worker could not run it: no worker could import a lambda *",
         ]
     )
+
+
+@pytest.mark.parametrize("option", ["fail", "warn", "off"])
+def test_a_function_that_no_worker_could_import_is_told_at_the_end(option: str, project: Project) -> None:
+    project.test("def test_it(queue): queue.enqueue(lambda: 1)")
+    result = project.run(f"--slimjobs-unreadable={option}")
+    result.assert_outcomes(passed=1)
+    words = "warning: test_it.test_it.<locals>.<lambda>: no worker could import a lambda, *"
+    if option == "off":
+        result.stdout.no_fnmatch_line(words)
+    else:
+        result.stdout.fnmatch_lines([words])

@@ -150,7 +150,7 @@ def test_a_marker_lets_a_queue_of_ours_take_more_in_this_test_alone(project: Pro
     [
         ("mode", "publish(queue, 80_000)", "app.send_email: payload is 78.2 KiB, limit is 64.0 KiB"),
         ("models", "queue.enqueue(greet, Stored(1))", "app.greet: args?0? is a whole Stored"),
-        ("unreadable", "queue.enqueue(greet, Unreadable())", "app.greet: a worker could not run it: TypeError"),
+        ("unreadable", "queue.enqueue(greet, Unreadable())", "app.greet: a worker could not read it: TypeError"),
         ("growth", "publish(queue, 80_000)", "app.send_email: payload is 78.2 KiB, its baseline is 68.4 KiB"),
     ],
 )
