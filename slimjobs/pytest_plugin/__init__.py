@@ -5,13 +5,13 @@ pytest loads this in every run, so that it imports next to nothing; RQ is watche
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from slimjobs.pytest_plugin.options import add_options, read_options, register_marker
-from slimjobs.pytest_plugin.session import Session
 
 if TYPE_CHECKING:
     from slimjobs.testing import Recorder
@@ -25,7 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and begin to watch."""
     register_marker(config)
-    session = Session(config, read_options(config))
+    if "wrapper" not in inspect.signature(pytest.hookimpl.__call__).parameters:
+        warning = "slimjobs' plugin checks nothing: it needs pytest 7.4 and pluggy 1.2"
+        config.issue_config_time_warning(pytest.PytestConfigWarning(warning), stacklevel=2)
+        return
+    session = import_module("slimjobs.pytest_plugin.session").Session(config, read_options(config))
     config.pluginmanager.register(session, "slimjobs-session")
     session.start()
 
