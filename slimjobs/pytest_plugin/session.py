@@ -50,6 +50,7 @@ class Session:
         self._item: pytest.Item | None = None
         self._limits: Limits | None = None
         self._wider_fixtures = 0
+        self._is_running = False
         # What no report has told of yet.
         self._pending: list[RecordedJob] = []
         self.jobs: list[RecordedJob] = []
@@ -98,7 +99,11 @@ class Session:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Let the test fail for what it and its fixtures have enqueued."""
-        result = yield
+        self._is_running = True
+        try:
+            result = yield
+        finally:
+            self._is_running = False
         self._fail(item)
         return result
 
@@ -115,8 +120,8 @@ class Session:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Give the report of a test what the summary needs, and of one that failed anyway what is wrong besides."""
         report = yield
-        # What is enqueued before a test, its report tells of.
-        if self._pending and (call.when != "setup" or not report.passed):
+        # The report of the call tells of what was enqueued before it too, and in subtests, which have their own.
+        if self._pending and not self._is_running and (call.when != "setup" or not report.passed):
             if call.excinfo is not None:  # it is shown already
                 self._expected.add(call.excinfo.value)
             findings = self._findings(item)

@@ -164,6 +164,41 @@ def test_unittest_and_its_fixtures(project: Project) -> None:
     result.stdout.fnmatch_lines(["*AssertionError: 1 != 2", "*- slimjobs -*", "app.send_email: payload is 87.* KiB*"])
 
 
+def test_subtests_count_for_their_test(project: Project) -> None:
+    project.test(
+        """
+        import fakeredis, rq, unittest
+        from app import publish
+
+        class TestIt(unittest.TestCase):
+            def test_it(self):
+                for size in (500, 80_000):
+                    with self.subTest(size=size):
+                        publish(rq.Queue(connection=fakeredis.FakeRedis()), size)
+        """
+    )
+    result = project.run("--slimjobs-report=report.json")
+    assert result.parseoutcomes()["failed"] == 1
+    assert read_report(project)["jobs"] == 2
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest has subtests of its own since 9.0")
+def test_subtests_of_pytest_count_for_their_test(project: Project) -> None:
+    project.test(
+        """
+        from app import publish
+
+        def test_it(queue, subtests):
+            for size in (500, 80_000):
+                with subtests.test(size=size):
+                    publish(queue, size)
+        """
+    )
+    result = project.run("--slimjobs-report=report.json")
+    assert result.parseoutcomes()["failed"] == 1
+    assert read_report(project)["jobs"] == 2
+
+
 def test_async_tests(project: Project) -> None:
     project.ini("asyncio_default_fixture_loop_scope = function")
     project.test(
