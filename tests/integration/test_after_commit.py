@@ -21,6 +21,7 @@ from ways import NOW, TASK, WAYS, Call, Way, each
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, SimpleWorker
+from slimjobs.testing import record
 
 transaction: Any = pytest.importorskip("django.db.transaction")
 
@@ -424,3 +425,19 @@ def test_a_job_that_waits_does_not_hold_its_models(call: Call, shop: Any) -> Non
         gc.collect()
         assert seen() is None
     assert call.queue.job_ids == [job.id]
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("queue_class", [Queue, rq.Queue])
+def test_a_waiting_job_is_recorded_at_the_call_and_once(
+    queue_class: Any, is_committed: bool, redis: Redis, shop: Any
+) -> None:
+    task = slimjobs.job(queue_class("stock", connection=redis))(sample_app.record)
+    with record() as recorded:
+        with transaction.atomic():
+            task.enqueue(email(shop))
+            assert [job.task for job in recorded.jobs] == [TASK]
+            if not is_committed:
+                undo()
+        assert len(recorded) == 1
+    assert len(queue_class("stock", connection=redis).job_ids) == is_committed
