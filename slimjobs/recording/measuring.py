@@ -18,8 +18,7 @@ from slimjobs.serializer import format_of
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
 
-    from slimjobs.errors import Part, SlimjobsError
-    from slimjobs.payload import Format
+    from slimjobs.errors import SlimjobsError
 
 _MOST_CHARACTERS = 120
 _UNKNOWN = "a task whose name cannot be read"
@@ -29,7 +28,19 @@ Call = tuple[Any, Any, Any, Any]
 
 
 def measure(job: RQJob) -> RecordedJob:
-    """Return what is to be recorded of a job of ours or of RQ's own that was just written."""
+    """Return what is to be recorded of a job of ours or of RQ's own that was just written.
+
+    Of one that will not be looked at, that is its size alone: the application was right to enqueue it.
+    """
+    try:
+        return _measure(job)
+    except Exception:  # noqa: BLE001  # of the objects that it was given
+        limits = for_task(None)
+        size_bytes, place = len(job.data), find_place()
+        return RecordedJob(_UNKNOWN, size_bytes, limits.max_bytes, limits.warn_bytes, job.id, job.origin or "", place)
+
+
+def _measure(job: RQJob) -> RecordedJob:
     form = format_of(job.serializer)
     payload = getattr(job, "payload", None)
     size_bytes = len(job.data) + (len(form.dump(job.meta) or b"") if job.meta else 0)
@@ -45,7 +56,7 @@ def measure(job: RQJob) -> RecordedJob:
     elif task is None:
         found = find_task(job.data, job.description)
         task = task_of(call[0], call[1]) if call is not None else found[0] if found else _UNKNOWN
-    largest, models = _look_into(job, call, form, is_too_large)
+    named = {} if call is None else parts.call_parts(*call[1:], job.meta)
     return RecordedJob(
         task=task,
         size_bytes=size_bytes,
@@ -54,8 +65,8 @@ def measure(job: RQJob) -> RecordedJob:
         id=job.id,
         queue=job.origin or "",
         place=find_place(),
-        parts=largest,
-        models=models,
+        parts=tuple(parts.measure(named, form.is_opaque)[1]) if is_too_large else (),
+        models=find_models(named) if form.keeps_calls else (),
         problem=problem,
         is_importable="<" not in task,
     )
@@ -79,18 +90,6 @@ def _given_call(job: RQJob) -> Call | None:
     """Return what a new job was given, or None where that is gone: ours keep their payload alone."""
     call: Call = (job._func_name, job._instance, job._args, job._kwargs)
     return None if any(value is UNEVALUATED for value in call) else call
-
-
-def _look_into(
-    job: RQJob, call: Call | None, form: Format, is_too_large: bool
-) -> tuple[tuple[Part, ...], tuple[tuple[str, str], ...]]:
-    """Return the largest parts of a call that is too large, and the models in one that would copy them."""
-    try:
-        named = {} if call is None else parts.call_parts(*call[1:], job.meta)
-        largest = tuple(parts.measure(named, form.is_opaque)[1]) if is_too_large else ()
-        return largest, find_models(named) if form.keeps_calls else ()
-    except Exception:  # noqa: BLE001  # of an object that will not be looked at; the application was right to pass it
-        return (), ()
 
 
 def _decode(job: RQJob) -> tuple[Call | None, str]:

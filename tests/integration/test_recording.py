@@ -289,14 +289,19 @@ class Shy:
     def __reduce__(self) -> Any:
         return (int, (1,))
 
+    def send(self) -> None:
+        """Send nothing."""
+
 
 def test_what_will_not_be_looked_at_does_not_keep_the_application_from_enqueueing(redis: Redis) -> None:
     queue = rq.Queue("stock", connection=redis)
     with record() as recorded:
         job = queue.enqueue(sample_app.give_back, Shy())
         queue.enqueue(sample_app.give_back, Shy(), "x" * 70_000)
-    assert [found.is_too_large for found in recorded.jobs] == [False, True]
-    assert job.id in queue.job_ids
+        method = queue.enqueue(Shy().send)
+    assert [found.is_too_large for found in recorded.jobs] == [False, True, False]
+    assert {job.id, method.id} <= {*queue.job_ids}
+    assert [found.id for found in recorded.jobs][::2] == [job.id, method.id]
 
 
 def test_whole_models_are_recorded_with_their_path(redis: Redis) -> None:
@@ -313,6 +318,15 @@ def test_whole_models_are_recorded_with_their_path(redis: Redis) -> None:
         (),
         (),
     ]
+
+
+def test_a_query_that_is_copied_is_recorded_with_its_path(redis: Redis, shop: Any) -> None:
+    shop.Email.everything.create(subject="news")
+    with record() as recorded:
+        rq.Queue("stock", connection=redis).enqueue(sample_app.record, [shop.Email.everything.all()])
+    ((path, label),) = recorded.jobs[0].models
+    assert path == "args[0][0]"
+    assert "Email" in label
 
 
 def test_the_parts_of_a_large_payload_are_recorded(redis: Redis) -> None:

@@ -51,6 +51,19 @@ def test_what_is_known_passes_and_a_byte_more_does_not(
         result.stdout.fnmatch_lines([words])
 
 
+def test_a_path_in_the_ini_file_is_beside_it_and_one_of_the_command_line_where_pytest_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(project, send_email="1 MiB")
+    project.ini("slimjobs_baseline = known.json")
+    project.test("from app import publish\ndef test_it(queue): publish(queue, 80_000)")
+    below = project.path / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    project.run("..", "--slimjobs-report=report.json").assert_outcomes(passed=1)
+    assert (below / "report.json").exists()
+
+
 def test_a_task_within_its_limit_may_grow_over_what_it_had(project: Project) -> None:
     write_baseline(project, send_email=100)
     project.test("from app import publish\ndef test_it(queue): publish(queue, 5_000)")

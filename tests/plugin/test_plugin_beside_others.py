@@ -323,6 +323,14 @@ def test_a_naive_django_application_is_told_how_to_be_repaired(shop: Project) ->
     assert read_report(shop)["tasks"]["shop.jobs.send_email"]["largest_bytes"] < 100
 
 
+@pytest.mark.parametrize("mode", ["auto", "on_db_commit", "request_finished"])
+def test_each_commit_mode_of_django_rq_is_seen_at_the_call(mode: str, shop: Project) -> None:
+    (shop.path / "shop_settings.py").write_text(f'{SETTINGS}\nRQ = {{"COMMIT_MODE": "{mode}"}}\n')
+    result = shop.run_apart("--slimjobs-report=report.json", "-k", "test_method or test_function")
+    result.assert_outcomes(failed=3, deselected=1)
+    assert read_report(shop)["jobs"] == 9
+
+
 def test_a_naive_application_with_small_models_is_told_too(shop: Project) -> None:
     test = shop.path / "test_it.py"
     test.write_text(SHOP_TEST.replace("100_000", "10"))
@@ -341,6 +349,24 @@ def test_without_the_plugin_nothing_is_there(project: Project) -> None:
     refused = project.run("-p", "no:slimjobs", "--slimjobs-top=3")
     assert refused.ret != 0
     assert "unrecognized arguments: --slimjobs-top=3" in refused.stderr.str()
+
+
+def test_what_another_process_enqueues_is_not_seen(project: Project) -> None:
+    project.test(
+        """
+        import os
+        from app import publish
+
+        def test_it(queue):
+            child = os.fork()
+            if child == 0:
+                publish(queue, 80_000)
+                os._exit(0)
+            os.waitpid(child, 0)
+        """
+    )
+    project.run("--slimjobs-report=report.json").assert_outcomes(passed=1)
+    assert read_report(project)["jobs"] == 0
 
 
 def test_a_run_without_rq_does_not_import_it(project: Project) -> None:
