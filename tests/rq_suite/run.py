@@ -113,6 +113,7 @@ class Suite:
             **inherited,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),  # it runs `rqworker`
             "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # they are here for our tests; one would mix up the order of RQ's
             "SLIMJOBS_RQ_SUITE": self.kind,
             "SLIMJOBS_RQ_SUITE_PORT": str(self._port),
             "SLIMJOBS_RQ_SUITE_LIST": str(listed if listed.exists() else os.devnull),
