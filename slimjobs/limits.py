@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from slimjobs.errors import ConfigurationError
 from slimjobs.sizes import format_size, parse_size
@@ -114,8 +113,7 @@ class Limits:
         return (Limits, tuple(self.given.get(name) for name in _DEFAULTS))
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for the whole process: set by the environment and `configure()`."""
 
     limits: Limits
@@ -151,18 +149,18 @@ def configure(
     """
     global _settings  # noqa: PLW0603  # the process has one
     limits = Limits(max_bytes, warn_bytes, max_batch_bytes, max_result_bytes, mode)
-    now = replace(_own_settings(), limits=limits.over(_own_settings().limits))
+    now = _own_settings()._replace(limits=limits.over(_own_settings().limits))
     if describe is not None:
-        now = replace(now, describe=_read_option("describe", describe))
+        now = now._replace(describe=_read_option("describe", describe))
     if read_pickle is not None:
-        now = replace(now, read_pickle=_read_flag("read_pickle", read_pickle))
+        now = now._replace(read_pickle=_read_flag("read_pickle", read_pickle))
     _settings = now
 
 
 def settings() -> Settings:
     """Return what holds for this process; the environment is read at the first call."""
     own = _own_settings()
-    return own if _overruling is None else replace(own, limits=_overruling.over(own.limits))
+    return own if _overruling is None else own._replace(limits=_overruling.over(own.limits))
 
 
 def overrule(limits: Limits | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimjobs.pytest_plugin import imports as _imports  # noqa: F401  # before the others, for which it is there
 from slimjobs.pytest_plugin.options import add_options, read_options, register_marker
 
 if TYPE_CHECKING:

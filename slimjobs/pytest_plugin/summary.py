@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from slimjobs.recording.baselines import update_baseline
 from slimjobs.recording.tallies import merge, tally
 from slimjobs.sizes import format_size
 
@@ -50,7 +50,8 @@ class Summary:
             options.report.write_text(json.dumps(self._as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         if options.is_updating and options.baseline_path is not None:
             seen = {task: found["listed_bytes"] for task, found in self._tallies.items()}
-            now, before = update_baseline(options.baseline_path, options.baseline, seen)
+            baselines = import_module("slimjobs.recording.baselines")
+            now, before = baselines.update_baseline(options.baseline_path, options.baseline, seen)
             self._written = f"{options.baseline_path.name} lists {now} tasks now, and {before} before."
 
     def write_to(self, terminal: pytest.TerminalReporter) -> None:
@@ -86,6 +87,10 @@ class Summary:
             for task, found in self._largest_first()
             if found["large"]
         ]
+        unimportable = [task for task, found in self._tallies.items() if found["unimportable"]]
+        if unimportable:
+            more = f" and {len(unimportable) - 1} more" if len(unimportable) > 1 else ""
+            lines.append(f"{unimportable[0]}{more}: no worker could import a lambda, or a function inside a function")
         for task, found in self._tallies.items():
             if found["test"] == OUTSIDE and found["listed_bytes"]:
                 size = format_size(found["listed_bytes"])

@@ -93,8 +93,6 @@ def _problems(findings: Sequence[Finding], job: RecordedJob) -> Iterator[str]:
         yield f"{', '.join(paths)}, with every field it has: the worker gets old data"
     if "unreadable" in kinds:
         yield f"a worker could not read it: {job.problem}"
-    if "unimportable" in kinds:
-        yield "no worker could import a lambda, or a function inside a function"
 
 
 def _source(place: Place | None) -> str:

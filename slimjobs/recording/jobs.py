@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimjobs.sizes import format_size
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from slimjobs.errors import Part, SlimjobsError
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A line of the application.
 
     Attributes:
@@ -28,8 +26,7 @@ class Place:
     function: str
 
 
-@dataclass(frozen=True)
-class RecordedJob:
+class RecordedJob(NamedTuple):
     """A job that was enqueued, or refused.
 
     Attributes:
@@ -69,7 +66,6 @@ class RecordedJob:
         return f"<{'refused' if self.refusal else 'enqueued'} {self.task}, {format_size(self.size_bytes)}>"
 
 
-@dataclass
 class Recording:
     """Jobs that were enqueued, in their order.
 
@@ -78,8 +74,9 @@ class Recording:
         refused: What slimjobs refused; nothing of it was written.
     """
 
-    jobs: list[RecordedJob] = field(default_factory=list)
-    refused: list[RecordedJob] = field(default_factory=list)
+    def __init__(self, jobs: list[RecordedJob] | None = None, refused: list[RecordedJob] | None = None) -> None:
+        self.jobs = [] if jobs is None else jobs
+        self.refused = [] if refused is None else refused
 
     @property
     def largest(self) -> RecordedJob | None:

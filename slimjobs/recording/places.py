@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,7 @@ from slimjobs.recording.jobs import Place
 if TYPE_CHECKING:
     from types import FrameType
 
-_NOT_THE_APPLICATIONS = tuple(
-    f"{path}/" for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} if path
-)
+_STANDARD_LIBRARY = f"{Path(os.__file__).parent}/"
 _OURS = f"{Path(slimjobs.__file__).parent}/"
 _BESIDE_RQ = frozenset({"rq", "django_rq", "rq_scheduler", "redis", "fakeredis"})
 
@@ -39,16 +37,15 @@ def find_place() -> Place | None:
 @cache
 def _kind_of(file: str) -> str:
     """Return whose a file is: the "application", a "library", or "none" of those that enqueue for others."""
-    path = Path(file)
-    if file.startswith(("<", _OURS)) or any(part in _BESIDE_RQ for part in _package_of(path)):
+    package = _package_of(Path(file))
+    if file.startswith(("<", _OURS)) or package in _BESIDE_RQ:
         return "none"
-    return "library" if file.startswith(_NOT_THE_APPLICATIONS) else "application"
+    return "library" if package or file.startswith(_STANDARD_LIBRARY) else "application"
 
 
-def _package_of(path: Path) -> tuple[str, ...]:
-    """Return the part of a path below site-packages that names the package, if it is below it."""
-    parts = path.parts
+def _package_of(path: Path) -> str:
+    """Return the name below site-packages that a file belongs to, or "" where it is not below it."""
     for name in ("site-packages", "dist-packages"):
-        if name in parts:
-            return parts[parts.index(name) + 1 :][:1]
-    return ()
+        if name in path.parts[:-1]:
+            return path.parts[path.parts.index(name) + 1]
+    return ""

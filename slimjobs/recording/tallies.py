@@ -25,8 +25,8 @@ def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str,
 
     Returns:
         For each task `jobs` and `payload_bytes` of all its jobs, `largest_bytes` and `place` of the largest,
-        `listed_bytes` of the largest that belongs into a baseline or 0, how many are `large`, how many were
-        `refused`, and what is wrong in a line each: `failures` and `warnings`.
+        `listed_bytes` of the largest that belongs into a baseline or 0, how many are `large` or `unimportable`,
+        how many were `refused`, and what else is wrong in a line each: `failures` and `warnings`.
     """
     tallies: dict[str, Tally] = {}
     for job in jobs:
@@ -42,8 +42,8 @@ def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str,
             found["listed_bytes"] = max(found["listed_bytes"], job.size_bytes)
     for finding in findings:
         found = tallies.setdefault(finding.job.task, _empty())
-        if finding.kind == "large":
-            found["large"] += 1
+        if finding.kind in ("large", "unimportable"):
+            found[finding.kind] += 1
         else:
             found["failures" if finding.action == "fail" else "warnings"].append(summarize(finding))
     return tallies
@@ -64,7 +64,7 @@ def merge(total: dict[str, Tally], more: Mapping[str, Tally], test: str) -> None
         if added["jobs"] and (is_larger or not found["test"]):
             found.update(largest_bytes=added["largest_bytes"], place=added["place"], test=test)
         found["listed_bytes"] = max(found["listed_bytes"], added["listed_bytes"])
-        for name in ("jobs", "payload_bytes", "large", "refused", "failures", "warnings"):
+        for name in ("jobs", "payload_bytes", "large", "unimportable", "refused", "failures", "warnings"):
             found[name] = found[name] + added[name]
 
 
@@ -76,6 +76,7 @@ def _empty() -> Tally:
         "place": "",
         "listed_bytes": 0,
         "large": 0,
+        "unimportable": 0,
         "refused": 0,
         "failures": [],
         "warnings": [],

@@ -383,6 +383,31 @@ def test_a_run_without_rq_does_not_import_it(project: Project) -> None:
     result.assert_outcomes(passed=1)
 
 
+def test_what_takes_jobs_apart_is_imported_for_large_ones_alone_and_as_it_is(project: Project) -> None:
+    # pytest marks the modules beside an installed plugin so.
+    (project.path / "conftest.py").write_text("import pytest\npytest.register_assert_rewrite('slimjobs.recording')\n")
+    project.test(
+        """
+        import sys
+        from importlib.machinery import SourceFileLoader
+        import fakeredis, pytest, rq
+
+        HEAVY = {"slimjobs.codec", "slimjobs.recording.dissecting", "pickletools"}
+
+        def test_it():
+            queue = rq.Queue(connection=fakeredis.FakeRedis())
+            queue.enqueue(print, 1, [{"to": ["a@example.org"]}])
+            assert not {*sys.modules} & HEAVY
+            queue.enqueue(print, "x" * 80_000)
+            assert {*sys.modules} >= HEAVY
+            for name in ("measuring", "dissecting"):
+                assert type(sys.modules[f"slimjobs.recording.{name}"].__loader__) is SourceFileLoader
+        """
+    )
+    result = project.run_apart("-p", "no:pytest_redis", "-p", "no:hypothesispytest", "--slimjobs-mode=warn")
+    result.assert_outcomes(passed=1)
+
+
 def test_a_run_under_strict_options_and_errors_for_warnings(project: Project) -> None:
     project.test(MANY)
     result = project.run("--strict-markers", "--strict-config", "-W", "error", "--slimjobs-warn-bytes=500")

@@ -301,3 +301,14 @@ def test_a_function_that_no_worker_could_import_is_told_at_the_end(option: str, 
         result.stdout.no_fnmatch_line(words)
     else:
         result.stdout.fnmatch_lines([words])
+
+
+def test_many_functions_that_no_worker_could_import_are_one_line(project: Project) -> None:
+    project.test("""
+        def test_it(queue):
+            def nested(): ...
+            for function in (nested, lambda: 1, lambda: 2):
+                queue.enqueue(function)
+    """)
+    (line,) = [line for line in project.run().outlines if "no worker could import" in line]
+    assert line.startswith("warning: test_it.test_it.<locals>.nested and 1 more: no worker")
