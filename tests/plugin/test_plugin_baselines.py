@@ -144,6 +144,7 @@ def test_the_report_and_the_table_can_be_asked_for_in_the_ini_file(name: str, pr
             "place": "test_it.py:10, in test_small",
             "test": "test_it.py::test_small",
             "large": 0,
+            "unimportable": 0,
             "refused": 0,
             "failures": [],
             "warnings": [],

@@ -1,0 +1,121 @@
+"""What a backlog holds: bytes by queue, state and task, the largest jobs, and those that nothing will ever remove."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slimjobs.backlog.scan import NO_ROWS, Name
+from slimjobs.backlog.sums import Sizes
+
+if TYPE_CHECKING:
+    from slimjobs.backlog.scan import JobRow, Measured, Step
+
+# More would not be read, and every one takes memory.
+_MOST_GROUPS = 2_000
+OTHER_TASKS = "(other tasks)"
+
+
+@dataclass
+class Group:
+    """The jobs of one task in one state on one queue.
+
+    Attributes:
+        stored: All bytes of each job in Redis.
+        data_bytes: Those of their payloads.
+        result_bytes: Those of what they returned.
+        error_bytes: Those of what they failed with.
+    """
+
+    stored: Sizes = field(default_factory=Sizes)
+    data_bytes: int = 0
+    result_bytes: int = 0
+    error_bytes: int = 0
+
+
+class Audit:
+    """Jobs that were added up.
+
+    Args:
+        largest: How many of the largest jobs are kept.
+        larger_than: Jobs of more stored bytes than this are counted in `over`; None counts none.
+
+    Attributes:
+        groups: The jobs by queue, state and task.
+        all: The stored bytes of all of them.
+        largest: The largest jobs, largest first.
+        over: How many are larger than `larger_than`.
+        lasting: By state, the canceled jobs that never expire.
+        unlisted: By state, those that no registry of their state has; queued jobs are not looked for.
+        unlisted_lasting: The same of those that never expire.
+    """
+
+    def __init__(self, largest: int = 10, larger_than: int | None = None) -> None:
+        self.groups: dict[Name, Group] = {}
+        self.all = Sizes()
+        self.largest: list[JobRow] = []
+        self.over = 0
+        self.lasting = Sizes()
+        self.unlisted: dict[str, Sizes] = {}
+        self.unlisted_lasting = Sizes()
+        self._most_kept = largest
+        self._larger_than = larger_than
+
+    def add(self, step: Step) -> None:
+        """Add what a step of a scan has found."""
+        groups, larger_than = self.groups, self._larger_than
+        for job in step.jobs:
+            name, stored_bytes, data_bytes, result_bytes, error_bytes, is_listed, expires = job
+            group = groups.get(name) or self._group(name)
+            group.stored.add(stored_bytes)
+            group.data_bytes += data_bytes
+            group.result_bytes += result_bytes
+            group.error_bytes += error_bytes
+            if larger_than is not None and stored_bytes > larger_than:
+                self.over += 1
+            if is_listed is False or not expires:
+                self._set_aside(job)
+        for row in step.rows:
+            self._keep(row)
+
+    @property
+    def least_kept(self) -> int:
+        """The bytes that a job must be over to be among the largest."""
+        if not self._most_kept:
+            return NO_ROWS
+        return self.largest[-1].measured.stored_bytes if len(self.largest) == self._most_kept else -1
+
+    def finish(self) -> None:
+        """Add up what the groups hold."""
+        for group in self.groups.values():
+            self.all.merge(group.stored)
+
+    def by(self, *names: str) -> list[tuple[tuple[str, ...], Group]]:
+        """Return the groups added up by some of "queue", "state" and "task", the most bytes first."""
+        sums: dict[tuple[str, ...], Group] = {}
+        for key, group in self.groups.items():
+            total = sums.setdefault(tuple(getattr(key, name) for name in names), Group())
+            total.stored.merge(group.stored)
+            total.data_bytes += group.data_bytes
+            total.result_bytes += group.result_bytes
+            total.error_bytes += group.error_bytes
+        return sorted(sums.items(), key=lambda pair: (-pair[1].stored.total_bytes, pair[0]))
+
+    def _group(self, name: Name) -> Group:
+        if len(self.groups) >= _MOST_GROUPS:
+            name = name._replace(task=OTHER_TASKS)
+        return self.groups.setdefault(name, Group())
+
+    def _set_aside(self, job: Measured) -> None:
+        if job.is_listed is False:
+            self.unlisted.setdefault(job.name.state, Sizes()).add(job.stored_bytes)
+            if not job.expires:
+                self.unlisted_lasting.add(job.stored_bytes)
+        if job.name.state == "canceled" and not job.expires:
+            self.lasting.add(job.stored_bytes)
+
+    def _keep(self, row: JobRow) -> None:
+        if self._most_kept and row.measured.stored_bytes > self.least_kept:
+            insort(self.largest, row, key=lambda kept: -kept.measured.stored_bytes)
+            del self.largest[self._most_kept :]
