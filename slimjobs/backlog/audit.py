@@ -6,11 +6,11 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slimjobs.backlog.scan import NO_ROWS, Name
+from slimjobs.backlog.scan import NO_ROWS
 from slimjobs.backlog.sums import Sizes
 
 if TYPE_CHECKING:
-    from slimjobs.backlog.scan import JobRow, Measured, Step
+    from slimjobs.backlog.rows import JobRow, Measured, Name, Step
 
 # More would not be read, and every one takes memory.
 _MOST_GROUPS = 2_000

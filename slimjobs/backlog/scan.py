@@ -1,14 +1,14 @@
 """Goes through all jobs that Redis holds and measures them there: sizes and a few words leave it, payloads do not.
 
-One script a step, which walks the keys and measures the jobs among them. A step is kept so short that a worker beside it
-hardly waits, and Redis is left alone between steps for longer than they take.
+One script a step, which walks the keys and measures the jobs among them. A step is kept so short that a worker hardly
+waits, and Redis is left alone between steps for longer than they take.
 """
 
 from __future__ import annotations
 
 import time
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 from redis.exceptions import NoScriptError
@@ -21,6 +21,7 @@ from slimjobs.backlog.keys import (
     RESULTS_PREFIX,
     text,
 )
+from slimjobs.backlog.rows import UNNAMED, JobRow, Measured, Name, Step
 from slimjobs.fields import find_task
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-# A step takes some 9 us a key in Redis. Shorter steps would let a worker's commands wait less, but this process take more
-# of the machine, which costs a worker beside it more (tests/benchmarks/audit.py); 5 ms are what no script may take.
+# A step takes some 7 us a key in Redis. Shorter steps would let a worker's commands wait less, but this process take
+# more of the machine, which costs the worker more (tests/benchmarks/audit.py); no script may take 5 ms.
 _STEP_SECONDS = 0.001
 _FEWEST_KEYS, _MOST_KEYS = 20, 120
 # How long Redis is left alone after a step, in times of what the step took.
-_REST = 2.0
+_REST = 2.3
 # The beginning of a payload, where nothing else tells the task: no more is copied than this inside Redis.
 _PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 256
@@ -44,7 +45,7 @@ local call, try, find, sub = redis.call, redis.pcall, string.find, string.sub
 local registries = {{{", ".join(f"{state} = '{prefix}'" for state, prefix in REGISTRY_PREFIXES.items())}}}
 local more_than, names, numbers, sizes, rows, n = tonumber(ARGV[3]), {{}}, {{}}, {{}}, {{}}, 0
 
--- 1 where the registry of its state lists a job, 0 where it does not, 2 where that takes long to find out.
+-- 1 where the registry of its state lists a job, and 0 where it does not.
 local function is_listed(id, key, state, origin)
   if registries[state] then return call('ZSCORE', registries[state] .. origin, id) and 1 or 0 end
   if state == 'started' then return call('EXISTS', '{EXECUTIONS_PREFIX}' .. id) end
@@ -76,8 +77,8 @@ for _, key in ipairs(found[2]) do
           result_bytes = result_bytes + results
         end
         stored_bytes = stored_bytes + error_bytes + result_bytes
+        listed = is_listed(id, key, state, origin)
       end
-      listed = is_listed(id, key, state, origin)
       if listed == 0 or state == 'canceled' then expires = call('PTTL', key) == -1 and 0 or 1 end
       flags = listed * 2 + expires
     end
@@ -108,73 +109,10 @@ return {{found[1], cmsgpack.pack({{names, sizes, rows}})}}
 """
 _STEP_SHA = sha1(_STEP.encode(), usedforsecurity=False).hexdigest()
 
-UNNAMED = "(a task that its jobs do not tell)"
 _MOST_NAMES = 10_000
 _LISTED = (False, True, None)
 # No job is as large: with it, none is told of by itself.
 NO_ROWS = 2**53
-
-
-class Name(NamedTuple):
-    """What jobs are added up by.
-
-    Attributes:
-        queue: The name of their queue.
-        state: Their status, as RQ writes it; "" where they have none.
-        task: The import path of their task, or `UNNAMED`.
-    """
-
-    queue: str
-    state: str
-    task: str
-
-
-class Measured(NamedTuple):
-    """What was measured of a job.
-
-    Attributes:
-        name: Its queue, state and task.
-        stored_bytes: All its bytes in Redis: payload, meta, description, result and error.
-        data_bytes: Those of its payload.
-        result_bytes: Those of what it returned.
-        error_bytes: Those of what it failed with.
-        is_listed: Whether the registry of its state has it; None for queued jobs, where that takes long to find out.
-        expires: False of a job that stays for ever though it is canceled, or no registry has it.
-    """
-
-    name: Name
-    stored_bytes: int
-    data_bytes: int
-    result_bytes: int
-    error_bytes: int
-    is_listed: bool | None
-    expires: bool
-
-
-class JobRow(NamedTuple):
-    """A job that was asked for by itself.
-
-    Attributes:
-        id: The job's id.
-        created_at: When it was made, in UTC as ISO 8601; "" where that is not known.
-        measured: What was measured of it.
-    """
-
-    id: str
-    created_at: str
-    measured: Measured
-
-
-class Step(NamedTuple):
-    """What one step has found.
-
-    Attributes:
-        jobs: All jobs.
-        rows: Those larger than was asked for.
-    """
-
-    jobs: list[Measured]
-    rows: list[JobRow]
 
 
 class Scan:
@@ -217,9 +155,9 @@ class Scan:
 
     def _step(self, cursor: bytes, count: int) -> Any:
         try:
-            return self._connection.evalsha(_STEP_SHA, 0, cursor, count, self.more_than)  # type: ignore[arg-type]
+            return self._connection.evalsha(_STEP_SHA, 0, cursor, count, self.more_than)
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
-            return self._connection.eval(_STEP, 0, cursor, count, self.more_than)  # type: ignore[arg-type]
+            return self._connection.eval(_STEP, 0, cursor, count, self.more_than)
 
     def _travel_seconds(self) -> float:
         """Return how long a command takes that does nothing."""

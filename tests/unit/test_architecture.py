@@ -57,6 +57,7 @@ ROOMS = [
     ["__init__"],
     ["recording", "testing"],
     ["pytest_plugin"],
+    ["backlog"],
     ["demo"],
     ["cli"],
 ]
