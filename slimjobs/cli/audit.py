@@ -173,7 +173,7 @@ def _findings(
 ) -> Iterable[str]:
     for when, words in (("now", "due now"), ("hour", "due within the hour")):
         found = due[when]
-        if found is not None:
+        if found is not None and not (when == "hour" and found == due["now"]):
             fits = "more than" if found.held_bytes > arguments.memory else "of"
             yield (
                 f"RQ's scheduler would hold about {format_size(found.held_bytes)}, {fits} {arguments.memory.text}, "
