@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slimjobs.backlog.keys import JOB_PREFIX, QUEUES_KEY, REGISTRY_PREFIXES, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from redis import Redis
 
@@ -67,9 +67,12 @@ def most_due(connection: Redis, until: float, queues: Collection[str]) -> Due | 
     return max((due for due in found if due.jobs), key=lambda due: due.stored_bytes, default=None)
 
 
-def _due(connection: Redis, queue: str, until: float) -> Due:
-    key = REGISTRY_PREFIXES["scheduled"] + queue
-    ids: Any = connection.zrangebyscore(key, "-inf", until, start=0, num=CHUNK_JOBS)
+def stored_bytes_of(connection: Redis, ids: Sequence[Any]) -> int:
+    """Return the bytes that Redis holds of jobs, save for what it keeps elsewhere of results; those gone are 0."""
     script = connection.register_script(_SUM)
-    sums = [script(args=ids[start : start + _STEP_JOBS]) for start in range(0, len(ids), _STEP_JOBS)]
-    return Due(queue, len(ids), sum(sums))
+    return sum(script(args=ids[start : start + _STEP_JOBS]) for start in range(0, len(ids), _STEP_JOBS))
+
+
+def _due(connection: Redis, queue: str, until: float) -> Due:
+    ids: Any = connection.zrangebyscore(REGISTRY_PREFIXES["scheduled"] + queue, "-inf", until, start=0, num=CHUNK_JOBS)
+    return Due(queue, len(ids), stored_bytes_of(connection, ids))

@@ -11,11 +11,11 @@ from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.due import Due, most_due
 from slimjobs.backlog.orphans import Orphans
 from slimjobs.backlog.scan import Scan
-from slimjobs.cli import tables
+from slimjobs.cli import kinds, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
-from slimjobs.sizes import format_size, parse_size
+from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,11 +63,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows a table, and largest jobs (default: 10)")
     parser.add_argument(
-        "--larger-than", type=_size, metavar="SIZE", help="exit with 1 if a job is larger than this, such as 64KiB"
+        "--larger-than", type=kinds.size, metavar="SIZE", help="exit with 1 if a job is larger than this, such as 64KiB"
     )
     parser.add_argument(
         "--memory",
-        type=_size,
+        type=kinds.size,
         default="512MB",
         metavar="SIZE",
         help="what the process of the scheduler may use (default: 512MB)",
@@ -109,21 +109,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(audit, due, orphans, arguments)
     return 1 if audit.over else 0
-
-
-class _Size(int):
-    """A size, and how it was written."""
-
-    text: str
-
-
-def _size(value: str) -> _Size:
-    try:
-        size = _Size(parse_size(value))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    size.text = value
-    return size
 
 
 def _due(connection: Redis, audit: Audit) -> dict[str, Due | None]:

@@ -1,0 +1,235 @@
+"""Whether jobs run: checks for a monitor outside RQ, which go by what RQ's processes leave in Redis."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slimjobs.backlog.due import queue_names
+from slimjobs.backlog.keys import (
+    CRON_JOBS_KEY,
+    CRON_SCHEDULERS_KEY,
+    JOB_PREFIX,
+    QUEUE_PREFIX,
+    REGISTRY_PREFIXES,
+    SCHEDULER_LOCK_PREFIX,
+    SUSPENDED_KEY,
+    WORKERS_KEY,
+    text,
+)
+from slimjobs.backlog.waiting import measure_waiting
+from slimjobs.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from redis import Redis
+
+OK, WARNING, CRITICAL = 0, 1, 2
+# A limit of time is warned about from this part of it on.
+_WARNED_PART = 0.2
+# `rq.cron.CronScheduler` tells of itself once a minute at least.
+_CRON_HEARTBEAT_SECONDS = 150
+
+
+class Check(NamedTuple):
+    """What one check has found.
+
+    Attributes:
+        name: What was looked at: "workers", "scheduler", "late", "finished", "cron", "backlog" or "growth".
+        queue: The queue's name, or "" where it is about all of them.
+        level: `OK`, `WARNING` or `CRITICAL`.
+        text: The finding, in a line.
+    """
+
+    name: str
+    queue: str
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is still healthy.
+
+    Attributes:
+        late_seconds: How late a due job may be, and how long nothing may finish while jobs wait.
+        silence_seconds: How long no cron job may have been enqueued; None asks for the heartbeat of cron alone.
+        backlog_bytes: How much the jobs that wait may take in Redis, or None.
+    """
+
+    late_seconds: float = 300.0
+    silence_seconds: float | None = None
+    backlog_bytes: int | None = None
+
+
+class Look(NamedTuple):
+    """A look at what waits, to be held against a later one.
+
+    Attributes:
+        at: When, in seconds since 1970, UTC.
+        waiting: How many jobs are queued, or due, by queue.
+    """
+
+    at: float
+    waiting: dict[str, int]
+
+
+class Health:
+    """The checks of one moment.
+
+    Args:
+        connection: The Redis.
+        bounds: What is still healthy.
+        queues: The names of the queues; all that RQ knows where there is none.
+        before: An earlier look, to see whether the backlog grows.
+
+    Attributes:
+        look: This look.
+    """
+
+    def __init__(
+        self, connection: Redis, bounds: Bounds, queues: Sequence[str] = (), before: Look | None = None
+    ) -> None:
+        self._connection = connection
+        self._bounds = bounds
+        self._before = before
+        self._queues = list(queues) or queue_names(connection)
+        self._now = time.time()
+        self.look = Look(self._now, {queue: self._waiting(queue) for queue in self._queues})
+
+    def checks(self) -> Iterator[Check]:
+        """Yield what each check finds."""
+        workers = self._workers()
+        if self._connection.exists(SUSPENDED_KEY):
+            yield Check("workers", "", CRITICAL, "all workers are suspended; `rq resume` lets them go on")
+        for queue in self._queues:
+            yield self._check_workers(queue, workers.get(queue, 0))
+            yield from self._check_schedule(queue)
+            yield self._check_finished(queue)
+        if not self._queues:
+            yield Check("workers", "", WARNING, "RQ knows no queue here: is this the right Redis?")
+        yield from self._check_cron()
+        yield self._check_backlog()
+        if self._before is not None:
+            yield self._check_growth(self._before)
+
+    def _waiting(self, queue: str) -> int:
+        queued: Any = self._connection.llen(QUEUE_PREFIX + queue)
+        due: Any = self._connection.zcount(REGISTRY_PREFIXES["scheduled"] + queue, "-inf", self._now)
+        return int(queued + due)
+
+    def _workers(self) -> dict[str, int]:
+        """Return how many workers there are by queue; the keys of dead ones expire within eight minutes."""
+        counts: dict[str, int] = {}
+        members: Any = self._connection.smembers(WORKERS_KEY)
+        for key in members:
+            names: Any = self._connection.hget(key, "queues")
+            for queue in text(names).split(",") if names else ():
+                counts[queue] = counts.get(queue, 0) + 1
+        return counts
+
+    def _check_workers(self, queue: str, workers: int) -> Check:
+        waiting = self.look.waiting[queue]
+        if workers:
+            return Check("workers", queue, OK, f"{workers}, and {waiting:,} jobs wait")
+        level = CRITICAL if waiting else WARNING
+        return Check("workers", queue, level, f"none, and {waiting:,} jobs wait; start `rq worker {queue}`")
+
+    def _check_schedule(self, queue: str) -> Iterator[Check]:
+        key = REGISTRY_PREFIXES["scheduled"] + queue
+        first: Any = self._connection.zrange(key, 0, 0, withscores=True)
+        if not first:
+            return
+        scheduled: Any = self._connection.zcard(key)
+        lock: Any = self._connection.get(SCHEDULER_LOCK_PREFIX + queue)
+        if lock is None:
+            hint = "start `slimjobs scheduler`, or `rq worker --with-scheduler`"
+            words = f"none has the lock, and {scheduled:,} jobs are scheduled; {hint}"
+            yield Check("scheduler", queue, CRITICAL, words)
+        else:
+            yield Check("scheduler", queue, OK, f"{text(lock)} has the lock, and {scheduled:,} jobs are scheduled")
+        late_seconds = self._now - first[0][1]
+        if late_seconds <= 0:
+            yield Check("late", queue, OK, f"the next job is due in {format_seconds(-late_seconds)}")
+        else:
+            level = self._level(late_seconds, self._bounds.late_seconds)
+            yield Check("late", queue, level, f"the oldest due job is {format_seconds(late_seconds)} late")
+
+    def _check_finished(self, queue: str) -> Check:
+        ended = self._last_end(queue)
+        if ended is None:
+            return Check("finished", queue, OK, "no job that ended is kept")
+        seconds = max(self._now - ended, 0.0)
+        level = self._level(seconds, self._bounds.late_seconds) if self.look.waiting[queue] else OK
+        return Check("finished", queue, level, f"the last job ended {format_seconds(seconds)} ago")
+
+    def _last_end(self, queue: str) -> float | None:
+        """Return when the last of the jobs ended that are kept, in seconds since 1970."""
+        ended = []
+        for state in ("finished", "failed"):
+            newest: Any = self._connection.zrange(REGISTRY_PREFIXES[state] + queue, -5, -1)
+            for job_id in newest:
+                at = _read_time(self._connection.hget(JOB_PREFIX + text(job_id), "ended_at"))
+                if at is not None:
+                    ended.append(at)
+        return max(ended, default=None)
+
+    def _check_cron(self) -> Iterator[Check]:
+        jobs: Any = self._connection.zrange(CRON_JOBS_KEY, -1, -1, withscores=True)
+        schedulers: Any = self._connection.zrange(CRON_SCHEDULERS_KEY, -1, -1, withscores=True)
+        allowed_seconds = self._bounds.silence_seconds
+        if allowed_seconds is not None:
+            if not jobs:
+                yield Check("cron", "", CRITICAL, "no cron job was ever enqueued")
+            else:
+                seconds = max(self._now - jobs[0][1], 0.0)
+                level = CRITICAL if seconds > allowed_seconds else OK
+                yield Check("cron", "", level, f"the last cron job was enqueued {format_seconds(seconds)} ago")
+        if jobs or schedulers:
+            seconds = max(self._now - schedulers[0][1], 0.0) if schedulers else None
+            if seconds is None or seconds > _CRON_HEARTBEAT_SECONDS:
+                seen = "no cron scheduler runs" if seconds is None else f"last seen {format_seconds(seconds)} ago"
+                yield Check("cron", "", CRITICAL, f"{seen}; start `slimjobs cron`, or `rq cron`")
+            else:
+                yield Check("cron", "", OK, f"its scheduler was seen {format_seconds(seconds)} ago")
+
+    def _check_backlog(self) -> Check:
+        sums = [measure_waiting(self._connection, queue) for queue in self._queues]
+        stored_bytes, is_exact = sum(size for size, _ in sums), all(exact for _, exact in sums)
+        allowed_bytes = self._bounds.backlog_bytes
+        about = "" if is_exact else "about "
+        words = f"{about}{format_size(stored_bytes)} wait"
+        if allowed_bytes is None:
+            return Check("backlog", "", OK, words)
+        level = self._level(stored_bytes, allowed_bytes, 0.8)
+        return Check("backlog", "", level, f"{words}, of {format_size(allowed_bytes)}")
+
+    def _check_growth(self, before: Look) -> Check:
+        seconds = max(self._now - before.at, 0.001)
+        now, then = sum(self.look.waiting.values()), sum(before.waiting.get(queue, 0) for queue in self._queues)
+        rate = (now - then) / seconds * 60
+        words = f"{now:,} jobs wait, {then:,} did {format_seconds(seconds)} before: {rate:+,.1f} a minute"
+        return Check("growth", "", WARNING if rate > 0 and now > then else OK, words)
+
+    @staticmethod
+    def _level(value: float, allowed: float, warned_part: float = _WARNED_PART) -> int:
+        return CRITICAL if value > allowed else WARNING if value > allowed * warned_part else OK
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a length of time as short text: "45 s", "12 min", "6.0 h", "3.2 d"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
+
+
+def _read_time(value: Any) -> float | None:
+    try:
+        return datetime.strptime(text(value), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None

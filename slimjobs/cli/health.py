@@ -1,0 +1,123 @@
+"""`slimjobs health`: its arguments, and a line for each check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health, Look
+from slimjobs.cli import kinds
+from slimjobs.cli.connecting import add_redis_url, connect
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+DESCRIPTION = """\
+Tell whether jobs run, for a monitor outside RQ: workers, schedulers, late jobs, cron, and what waits.
+
+It goes by what RQ's processes leave in Redis, so that it works on any RQ, and speaks when all of them are dead.
+"""
+EPILOG = """\
+checks, a line each:
+  workers     CRITICAL where jobs wait and there is no worker, or workers are suspended; WARNING without a worker
+  scheduler   CRITICAL where jobs are scheduled and no scheduler has the queue's lock
+  late        how late the oldest due job is: CRITICAL above --max-late, WARNING above a fifth of it
+  finished    when a job last ended, held against the same where jobs wait
+  cron        CRITICAL where no cron scheduler was seen for 2 minutes, or no cron job enqueued within --max-silence
+  backlog     what the waiting jobs take in Redis: CRITICAL above --max-backlog, WARNING above four fifths of it
+  growth      with --watch: WARNING where more jobs wait than before
+
+examples:
+  slimjobs health                                       once; the exit status is for the monitor
+  slimjobs health --max-silence 5m --max-backlog 256MB
+  slimjobs health --watch 30 --ping https://hc.example/uuid   in a process of its own, with a heartbeat monitor
+  */1 * * * *  slimjobs health || mail -s "RQ" ops@example.org     in cron, not in rq cron
+
+exit status, as monitoring plugins have it:
+  0 all is well; 1 a warning; 2 critical, Redis cannot be reached, or the arguments are wrong.
+"""
+PING_SECONDS = 10
+LEVELS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its arguments."""
+    parser = subparsers.add_parser(
+        "health",
+        help="tell whether jobs run, for a monitor outside RQ",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; may be given several times"
+    )
+    parser.add_argument(
+        "--max-late", type=kinds.seconds, default=300.0, metavar="TIME", help="how late a due job may be (default: 5m)"
+    )
+    parser.add_argument(
+        "--max-silence",
+        type=kinds.seconds,
+        metavar="TIME",
+        help="how long cron may have enqueued nothing, such as 5m",
+    )
+    parser.add_argument(
+        "--max-backlog", type=kinds.size, metavar="SIZE", help="what waiting jobs may take in Redis, such as 256MB"
+    )
+    parser.add_argument("--ping", metavar="URL", help="ask for this URL whenever all is well")
+    parser.add_argument("--watch", type=kinds.seconds, metavar="TIME", help="go on, with a look each time, such as 30")
+    parser.add_argument("--json", action="store_true", help="print JSON, one line a look")
+    add_redis_url(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look once, or again and again until Ctrl-C.
+
+    Returns:
+        The exit status.
+    """
+    connection = connect(arguments)
+    level, before = _look(connection, arguments, None)
+    while arguments.watch:
+        time.sleep(arguments.watch)
+        level, before = _look(connection, arguments, before)
+    return level
+
+
+def _look(connection: Redis, arguments: argparse.Namespace, before: Look | None) -> tuple[int, Look | None]:
+    look, checks = before, []
+    try:
+        bounds = Bounds(arguments.max_late, arguments.max_silence, arguments.max_backlog)
+        health = Health(connection, bounds, arguments.queue, before)
+        look, checks = health.look, list(health.checks())
+    except RedisError as error:
+        checks = [Check("redis", "", CRITICAL, f"{type(error).__name__}: {error}")]
+    if arguments.ping and not any(check.level for check in checks):
+        checks += _ping(arguments.ping)
+    level = max(check.level for check in checks)
+    if arguments.json:
+        found = [{**check._asdict(), "level": LEVELS[check.level]} for check in checks]
+        print(json.dumps({"level": LEVELS[level], "checks": found}), flush=True)
+    else:
+        for check in checks:
+            print(f"{LEVELS[check.level]:8} {' '.join(filter(None, check[:2]))}: {check.text}")
+        sys.stdout.flush()
+    return level, look
+
+
+def _ping(url: str) -> list[Check]:
+    """Tell a heartbeat monitor that all is well; a ping that fails is a warning."""
+    if not url.startswith(("http://", "https://")):
+        return [Check("ping", "", WARNING, "the URL begins with neither http:// nor https://")]
+    try:
+        with urllib.request.urlopen(url, timeout=PING_SECONDS):  # noqa: S310  # checked above
+            return []
+    except OSError as error:
+        return [Check("ping", "", WARNING, f"the monitor could not be told ({error})")]

@@ -1,0 +1,239 @@
+"""`slimjobs health` on what RQ's own processes leave in Redis: what is dead is told, what is well is not."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import backlog_samples
+import pytest
+import queue_samples
+import rq
+from rq.scheduler import RQScheduler
+from rq.suspension import suspend
+from rq_versions import RQ
+
+from slimjobs.backlog.health import Bounds, Health, format_seconds
+from slimjobs.backlog.waiting import measure_waiting
+from slimjobs.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+    Look = Callable[..., dict[str, str]]
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    return rq.Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def look(capsys: pytest.CaptureFixture[str]) -> Look:
+    """Run the command; return the lines by what they are about."""
+
+    def run(*arguments: str, status: int) -> dict[str, str]:
+        assert main(["health", *arguments]) == status
+        lines = capsys.readouterr().out.splitlines()
+        return {line[9:].partition(":")[0]: line for line in lines}
+
+    return run
+
+
+def birth(queue: rq.Queue) -> rq.SimpleWorker:
+    """Return a worker that has told RQ of itself, as every worker does when it starts."""
+    worker = rq.SimpleWorker([queue], connection=queue.connection)
+    worker.register_birth()
+    return worker
+
+
+def test_all_is_well(redis: Redis, queue: rq.Queue, look: Look) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    queue.enqueue_at(NOW + timedelta(hours=5), backlog_samples.give_text, 1)
+    birth(queue)
+    RQScheduler([queue], connection=redis).acquire_locks()
+    lines = look(status=0)
+    assert {line[:9] for line in lines.values()} == {"OK       "}
+    assert lines["workers mail"] == "OK       workers mail: 1, and 0 jobs wait"
+    assert "jobs are scheduled" in lines["scheduler mail"]
+    assert "the next job is due in 5.0 h" in lines["late mail"]
+    assert "the last job ended" in lines["finished mail"]
+
+
+def test_jobs_without_a_worker_are_critical(queue: rq.Queue, look: Look) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    assert look(status=2)["workers mail"].startswith("CRITICAL workers mail: none, and 1 jobs wait")
+
+
+def test_a_queue_without_jobs_and_workers_is_a_warning(queue: rq.Queue, look: Look) -> None:
+    queue.enqueue(backlog_samples.give_text, 1).delete()
+    assert look(status=1)["workers mail"].startswith("WARNING")
+
+
+def test_suspended_workers_are_critical(redis: Redis, queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    suspend(redis)
+    assert "`rq resume`" in look("--queue", "mail", status=2)["workers"]
+
+
+def test_scheduled_jobs_without_a_scheduler_are_critical(queue: rq.Queue, look: Look) -> None:
+    queue.enqueue_at(NOW + timedelta(hours=5), backlog_samples.give_text, 1)
+    birth(queue)
+    lines = look(status=2)
+    assert lines["scheduler mail"].startswith("CRITICAL scheduler mail: none has the lock, and 1 jobs are scheduled")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(20, 0), (120, 1), (600, 2)])
+def test_a_scheduler_that_lives_and_moves_nothing_is_told_by_its_late_jobs(
+    seconds: int, status: int, redis: Redis, queue: rq.Queue, look: Look
+) -> None:
+    queue.enqueue_at(datetime.now(timezone.utc) - timedelta(seconds=seconds), backlog_samples.give_text, 1)
+    RQScheduler([queue], connection=redis).acquire_locks()
+    birth(queue)
+    assert f"is {format_seconds(seconds)} late" in look(status=status)["late mail"]
+
+
+def test_how_late_is_too_late_can_be_said(redis: Redis, queue: rq.Queue, look: Look) -> None:
+    queue.enqueue_at(datetime.now(timezone.utc) - timedelta(minutes=10), backlog_samples.give_text, 1)
+    RQScheduler([queue], connection=redis).acquire_locks()
+    birth(queue)
+    look("--max-late", "2h", status=0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_workers_that_finish_nothing_while_jobs_wait_are_critical(
+    waits: bool, redis: Redis, queue: rq.Queue, look: Look
+) -> None:
+    done = queue.enqueue(backlog_samples.give_text, 1)
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    birth(queue)
+    done.refresh()
+    done.ended_at = datetime.now(timezone.utc) - timedelta(minutes=30)
+    done.save()
+    if waits:
+        queue.enqueue(backlog_samples.give_text, 1)
+    line = look(status=2 if waits else 0)["finished mail"]
+    assert "the last job ended 30 min ago" in line
+
+
+@pytest.mark.skipif(RQ < (3, 0), reason="cron jobs are known to Redis since RQ 3.0")
+@pytest.mark.parametrize(("minutes", "status"), [(1, 0), (10, 2)])
+def test_the_silence_of_cron(minutes: int, status: int, redis: Redis, queue: rq.Queue, look: Look) -> None:
+    from rq import cron_scheduler_registry
+    from rq.cron import CronScheduler
+
+    birth(queue)
+    scheduler = CronScheduler(connection=redis, name="cron")
+    scheduler.register(backlog_samples.give_text, "mail", args=(1,), interval=60)
+    cron_scheduler_registry.register(scheduler)
+    scheduler.enqueue_jobs()
+    for key in ("rq:cron_jobs", "rq:cron_schedulers"):
+        for name, score in redis.zrange(key, 0, -1, withscores=True):  # type: ignore[union-attr]
+            redis.zadd(key, {name: score - (60 * minutes if key == "rq:cron_jobs" else 0)})
+    lines = look("--max-silence", "5m", status=status)
+    assert "cron" in lines
+
+
+def test_cron_that_was_never_there_is_silent_where_it_is_asked_for(queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    assert "cron" not in look("--queue", "mail", status=0)
+    assert "no cron job was ever enqueued" in look("--queue", "mail", "--max-silence", "5m", status=2)["cron"]
+
+
+@pytest.mark.parametrize(("limit", "status"), [("1 MB", 0), ("2200", 1), ("1 KB", 2)])
+def test_the_bytes_that_wait(limit: str, status: int, queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    queue.enqueue(backlog_samples.give_text, "".join(f"{number:04}" for number in range(1000)))
+    queue.enqueue(backlog_samples.give_text, 2, depends_on=queue.enqueue(backlog_samples.give_text, 1))
+    assert "backlog" in look("--max-backlog", limit, status=status)
+
+
+def test_the_bytes_of_a_long_queue_are_of_a_sample(redis: Redis, queue: rq.Queue) -> None:
+    small, large = ("x", "".join(f"{number:04}" for number in range(250)))
+    queue.enqueue_many(
+        rq.Queue.prepare_data(backlog_samples.give_text, [large if n % 2 else small]) for n in range(6000)
+    )
+    exact = sum(
+        sum(len(value) for name, value in redis.hgetall(key).items() if name in (b"data", b"meta", b"description"))  # type: ignore[union-attr]
+        for key in redis.scan_iter("rq:job:*")
+    )
+    estimated, is_exact = measure_waiting(redis, "mail")
+    assert not is_exact
+    assert estimated == pytest.approx(exact, rel=0.02)
+
+
+def test_a_backlog_that_grows_is_a_warning_in_the_next_look(redis: Redis, queue: rq.Queue) -> None:
+    birth(queue)
+    first = Health(redis, Bounds())
+    list(first.checks())
+    queue.enqueue(backlog_samples.give_text, 1)
+    found = {check.name: check for check in Health(redis, Bounds(), before=first.look).checks()}
+    assert found["growth"].level == 1
+    second = Health(redis, Bounds()).look
+    assert {check.name: check for check in Health(redis, Bounds(), before=second).checks()}["growth"].level == 0
+
+
+def test_a_redis_that_cannot_be_reached_is_critical(look: Look) -> None:
+    assert look("--redis-url", "redis://localhost:1", status=2)["redis"].startswith("CRITICAL redis: ConnectionError")
+
+
+@contextmanager
+def monitor() -> Iterator[tuple[str, list[str]]]:
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path == "/well" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("localhost", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_heartbeat_monitor_is_told_when_all_is_well_and_only_then(queue: rq.Queue, look: Look) -> None:
+    with monitor() as (url, asked):
+        queue.enqueue(backlog_samples.give_text, 1)
+        look("--ping", f"{url}/well", status=2)
+        assert asked == []
+        birth(queue)
+        look("--ping", f"{url}/well", status=0)
+        assert asked == ["/well"]
+        assert "HTTP Error 500" in look("--ping", f"{url}/ill", status=1)["ping"]
+    assert "ping" in look("--ping", "file:///etc/hosts", status=1)
+
+
+def test_it_goes_on_through_what_is_wrong(redis_url: str, queue: rq.Queue) -> None:
+    birth(queue)
+    queue.enqueue(backlog_samples.give_text, 1)
+    command = [sys.executable, "-m", "slimjobs.cli", "health", "--watch", "0.05", "--json", "--redis-url", redis_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.kill()
+    assert [look["level"] for look in looks] == ["OK"] * 3
+    assert [[check["name"] for check in look["checks"]].count("growth") for look in looks] == [0, 1, 1]
+
+
+def test_times_that_are_none_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["health", "--max-late", "soon"])
+    assert "'soon' is no length of time" in capsys.readouterr().err
