@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rq
 from queue_samples import rows
 from rq_versions import RQ, RateLimit
 
+from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.scan import Scan
 
 if TYPE_CHECKING:
@@ -62,3 +64,10 @@ def fill(redis: Redis, queue: rq.Queue) -> dict[str, Job]:
             pipeline.execute()
         jobs["ready_to_enqueue"] = ready
     return jobs
+
+
+def set_itself_aside(path: str) -> None:
+    """Leave what becomes of this job when it is to be set aside while it runs."""
+    rows_of_it = [row for step in Scan(rows(), more_than=-1) for row in step.rows]
+    (outcome,) = Quarantine(rows(), Path(path)).set_aside(rows_of_it)
+    rows().set("outcome", outcome.problem)

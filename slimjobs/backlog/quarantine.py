@@ -1,0 +1,170 @@
+"""Sets jobs aside: each is written to a file, and only then removed, in one step that sees that nothing has changed.
+
+Redis keeps the ids of what was removed, in the same step: so it is known which jobs of a file are in it alone, whenever
+the process was killed, and none is ever put back twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from redis.exceptions import WatchError
+
+from slimjobs.backlog.keys import EXECUTIONS_PREFIX, KEY_PREFIX, QUARANTINE_PREFIX, QUEUE_PREFIX, text
+from slimjobs.backlog.records import RecordWriter
+from slimjobs.backlog.snapshots import find_neighbours, keys_of, take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from redis import Redis
+
+    from slimjobs.backlog.records import Record
+    from slimjobs.backlog.rows import JobRow
+
+# What is read, written and removed together: little enough that it can be repeated one by one when a job changes.
+_BATCH_JOBS, _BATCH_BYTES = 10, 2 * 2**20
+
+# KEYS: those of the job, of its executions, of its queue's list, of the quarantine. ARGV: id, status, whether it is
+# listed in the queue, then registry and score in turns. Whatever fails does so before the first write.
+_REMOVE = """
+local id, status, is_queued = ARGV[1], ARGV[2], ARGV[3] == '1'
+local now = redis.call('HGET', KEYS[1], 'status') or ''
+if now ~= status then return now == '' and 'it is gone' or 'it is ' .. now .. ' now' end
+if now == 'started' or redis.call('EXISTS', KEYS[5]) == 1 then return 'it runs' end
+redis.call('SCARD', KEYS[7])
+for i = 4, #ARGV, 2 do
+  local score = redis.call('ZSCORE', ARGV[i], id)
+  if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) then return 'it has moved' end
+end
+if is_queued and redis.call('LREM', KEYS[6], 1, id) == 0 then return 'a worker has just taken it' end
+redis.call('SADD', KEYS[7], id)
+for i = 4, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+return ''
+"""
+
+
+class Outcome(NamedTuple):
+    """What became of a job.
+
+    Attributes:
+        id: The job's id.
+        problem: Why it was left where it is, or "".
+        others: The ids of jobs that wait for it, or that it waits for in vain.
+        verb: Which of the two, in words behind the ids.
+    """
+
+    id: str
+    problem: str
+    others: tuple[str, ...] = ()
+    verb: str = ""
+
+
+class Quarantine:
+    """A file that jobs are set aside into.
+
+    Args:
+        connection: The Redis.
+        path: The file, which must not exist.
+
+    Raises:
+        ConfigurationError: It exists, or cannot be written.
+    """
+
+    def __init__(self, connection: Redis, path: Path) -> None:
+        self._connection = connection
+        self._key = QUARANTINE_PREFIX + uuid4().hex
+        self._remove = connection.register_script(_REMOVE)
+        about = {"quarantine": self._key, "prefix": KEY_PREFIX, "created_at": datetime.now(timezone.utc).isoformat()}
+        self._writer = RecordWriter(path, about)
+
+    def set_aside(self, rows: Sequence[JobRow]) -> Iterator[Outcome]:
+        """Set jobs aside, and yield what became of each."""
+        by_queue: dict[str, set[str]] = {}
+        for row in rows:
+            if row.measured.name.state == "queued":
+                by_queue.setdefault(row.measured.name.queue, set()).add(row.id)
+        neighbours: dict[str, tuple[bytes, bytes]] = {}
+        for queue, ids in by_queue.items():
+            neighbours |= find_neighbours(self._connection, queue, ids)
+        # In the order of the lists, in which they will be put back.
+        places = {job_id: place for place, job_id in enumerate(neighbours)}
+        for batch in _batches(sorted(rows, key=lambda row: places.get(row.id, len(places)))):
+            outcomes = self._try([row.id for row in batch], neighbours)
+            if outcomes is None:  # one of them has changed meanwhile
+                outcomes = [each for row in batch for each in self._try_alone(row.id, neighbours)]
+            yield from outcomes
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+    def _try_alone(self, job_id: str, neighbours: dict[str, tuple[bytes, bytes]]) -> list[Outcome]:
+        return self._try([job_id], neighbours) or [Outcome(job_id, "it was written to meanwhile")]
+
+    def _try(self, ids: Sequence[str], neighbours: dict[str, tuple[bytes, bytes]]) -> list[Outcome] | None:
+        """Return what became of jobs, or None where one of them was written to meanwhile and none was removed."""
+        with self._connection.pipeline() as pipeline:
+            pipeline.watch(*(key for job_id in ids for key in keys_of(job_id)))  # type: ignore[no-untyped-call]
+            outcomes: list[Outcome] = []
+            records: list[Record] = []
+            for job_id in ids:
+                record = take(self._connection, job_id, neighbours)
+                problem = _find_problem(record)
+                if record is None or problem:
+                    outcomes.append(Outcome(job_id, problem))
+                else:
+                    records.append(record)
+            if not records:
+                return outcomes
+            self._writer.append(records)
+            pipeline.multi()
+            for record in records:
+                self._remove(*_call(record, self._key), client=pipeline)
+            try:
+                answers: list[Any] = pipeline.execute()
+            except WatchError:
+                return None
+        for record, answer in zip(records, answers, strict=True):
+            dependents = tuple(text(each) for each in record["dependents"])
+            outcomes.append(Outcome(record["id"], text(answer), dependents, "wait for it, and will until it is back"))
+        return outcomes
+
+
+def _batches(rows: Sequence[JobRow]) -> Iterator[list[JobRow]]:
+    batch: list[JobRow] = []
+    size_bytes = 0
+    for row in rows:
+        if batch and (len(batch) == _BATCH_JOBS or size_bytes + row.measured.stored_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(row)
+        size_bytes += row.measured.stored_bytes
+    if batch:
+        yield batch
+
+
+def _find_problem(record: Record | None) -> str:
+    """Return why a job cannot be set aside, or ""."""
+    if record is None:
+        return "it is gone"
+    status = record["fields"].get(b"status")
+    if status == b"started":
+        return "it runs"
+    if status == b"queued" and record["fields"].get(b"rate_limit_key"):
+        return "it holds a slot of its rate limit, which others would wait for"
+    if status == b"queued" and record["neighbours"] is None:
+        return "it is in no queue" if not record["zsets"] else "it has moved"
+    return ""
+
+
+def _call(record: Record, quarantine_key: str) -> tuple[list[str], list[Any]]:
+    """Return the keys and arguments of the script that removes a job."""
+    job_id, status = record["id"], record["fields"].get(b"status", b"")
+    keys = [*keys_of(job_id), EXECUTIONS_PREFIX + job_id, QUEUE_PREFIX + record["queue"], quarantine_key]
+    places = [word for place in record["zsets"] for word in place]
+    return keys, [job_id, status, int(status == b"queued"), *places]

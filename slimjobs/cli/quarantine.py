@@ -1,0 +1,137 @@
+"""`slimjobs quarantine`: its arguments, and what became of the jobs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimjobs.backlog.audit import Audit
+from slimjobs.backlog.keys import STATES
+from slimjobs.backlog.quarantine import Quarantine
+from slimjobs.backlog.rows import Step
+from slimjobs.backlog.selection import MOST_JOBS, Selection
+from slimjobs.cli import kinds, outcomes, tables
+from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.manners import stand_back
+from slimjobs.cli.watching import watch
+from slimjobs.sizes import format_size
+
+if TYPE_CHECKING:
+    from slimjobs.backlog.rows import JobRow
+
+DESCRIPTION = """\
+Set jobs aside: write each whole to a file, and only then remove it from Redis, in one step that sees that nothing has
+changed. `slimjobs restore FILE` puts them back as they were. Without --apply nothing is written and nothing removed.
+
+Jobs that run are never touched.
+"""
+EPILOG = """\
+examples:
+  slimjobs quarantine --larger-than 1MB                          which would it be?
+  slimjobs quarantine --larger-than 1MB --to big.jobs --apply
+  slimjobs quarantine --task 'app.mail.*' --state scheduled --to mail.jobs --apply
+  slimjobs quarantine --state failed --older-than 7d --to failed.jobs --apply
+
+It can be killed at any moment: a job is in Redis or in the file, and `slimjobs restore` knows which.
+
+exit status:
+  0; 1 when a job was left where it is, or Redis cannot be reached; 2 when the arguments are wrong.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its arguments."""
+    parser = subparsers.add_parser(
+        "quarantine",
+        help="set jobs aside, into a file",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--larger-than", type=kinds.size, metavar="SIZE", help="jobs of more bytes in Redis, such as 1MB"
+    )
+    parser.add_argument("--task", default="", metavar="GLOB", help="jobs of these tasks, such as 'app.mail.*'")
+    parser.add_argument(
+        "--queue",
+        "-q",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="jobs of this queue; can be given again",
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=[state for state in STATES if state != "started"],
+        metavar="STATE",
+        help=f"jobs in this state; may be given several times: {', '.join(s for s in STATES if s != 'started')}",
+    )
+    parser.add_argument("--older-than", type=kinds.seconds, metavar="TIME", help="jobs made longer ago, such as 7d")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="the file, which must not exist")
+    parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
+    add_redis_url(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find the jobs, and set them aside where that was asked for.
+
+    Returns:
+        The exit status.
+    """
+    selection = Selection(
+        arguments.larger_than, arguments.task, tuple(arguments.queue), tuple(arguments.state), arguments.older_than
+    )
+    if selection == Selection():
+        arguments.fail("say which jobs: --larger-than, --task, --queue, --state or --older-than")
+    if arguments.apply and arguments.to is None:
+        arguments.fail("--apply needs a file to write them to: --to FILE")
+    stand_back()
+    connection = connect(arguments)
+    rows, more = _find(selection, connection)
+    _show(rows, more)
+    if not arguments.apply:
+        if rows:
+            print("\nnothing was changed; --to FILE --apply sets them aside")
+        return 0
+    if not rows:
+        return 0
+    quarantine = Quarantine(connection, arguments.to)
+    try:
+        with watch("quarantine").scene("jobs", len(rows)) as scene:
+            status = outcomes.show(quarantine.set_aside(rows), scene, f"set aside in {arguments.to}")
+    finally:
+        quarantine.close()
+    print(f"`slimjobs restore {arguments.to} --apply` puts them back")
+    return status
+
+
+def _find(selection: Selection, connection: Any) -> tuple[list[JobRow], bool]:
+    rows: dict[str, JobRow] = {}  # a scan may come by a job twice
+    with watch("quarantine").scene("jobs found", MOST_JOBS) as scene:
+        for found in selection.rows(connection):
+            rows.update((row.id, row) for row in found)
+            scene.update(len(rows))
+            if len(rows) >= MOST_JOBS:
+                return list(rows.values())[:MOST_JOBS], True
+    return list(rows.values()), False
+
+
+def _show(rows: list[JobRow], more: bool) -> None:
+    audit = Audit(0)
+    audit.add(Step([row.measured for row in rows], []))
+    audit.finish()
+    if not rows:
+        print("there are no such jobs")
+        return
+    cells = []
+    for name, group in audit.by("queue", "state", "task"):
+        stored = group.stored
+        sizes = (format_size(stored.total_bytes), format_size(stored.largest_bytes))
+        cells.append([*name, f"{stored.count:,}", *sizes])
+    columns = ["<queue", "<state", "<task", "jobs", "bytes", "largest"]
+    first = f"The first {MOST_JOBS:,} such jobs" if more else f"{len(rows):,} jobs"
+    tables.show(f"{first}, {format_size(audit.all.total_bytes)}", columns, cells)

@@ -1,0 +1,271 @@
+"""Jobs that are set aside are in Redis or in the file, and come back as they were, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import backlog_samples
+import pytest
+import queue_samples
+import rq
+
+from slimjobs.backlog import quarantine as quarantine_module
+from slimjobs.backlog.keys import QUARANTINE_PREFIX
+from slimjobs.backlog.quarantine import Quarantine
+from slimjobs.backlog.records import read_records
+from slimjobs.backlog.restoring import restore
+from slimjobs.backlog.selection import Selection
+from slimjobs.backlog.snapshots import take
+from slimjobs.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from redis import Redis
+
+    Run = Callable[..., str]
+
+
+@pytest.fixture
+def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    for command in ("quarantine", "restore"):  # the process of the tests would stay so
+        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
+    return rq.Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: Any, status: int = 0) -> str:
+        assert main([str(each) for each in arguments]) == status
+        return capsys.readouterr().out
+
+    return run
+
+
+def all_of(redis: Redis) -> dict[str, Any]:
+    """Return all that is in Redis, and which of it expires."""
+    readers: dict[bytes, Callable[[str], Any]] = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"list": lambda key: redis.lrange(key, 0, -1),
+        b"set": redis.smembers,
+        b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+        b"stream": redis.xrange,
+    }
+    keys = [key.decode() for key in redis.scan_iter("*")]
+    return {key: (readers[redis.type(key)](key), redis.pttl(key) > 0) for key in keys}  # type: ignore[index]
+
+
+def test_jobs_in_every_state_come_back_as_they_were(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    jobs = backlog_samples.fill(redis, queue)
+    before = all_of(redis)
+    states = [word for state in jobs for word in ("--state", state)]
+    is_one_left = "holds-the-slot" in queue.job_ids  # of a rate limit, which others would wait for
+    output = run("quarantine", *states, "--to", tmp_path / "jobs", "--apply", status=int(is_one_left))
+    left = {job.id for job in jobs.values() if redis.exists(job.key)}
+    assert left == set()
+    assert f"{jobs['queued'].id}: {jobs['deferred'].id} wait for it, and will until it is back" in output
+    assert queue.job_ids == ["holds-the-slot"] * is_one_left
+    run("restore", tmp_path / "jobs", "--apply")
+    assert all_of(redis) == before
+    assert "0 jobs of" in run("restore", tmp_path / "jobs", "--apply")
+    assert all_of(redis) == before
+
+
+def test_nothing_is_changed_without_apply(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    before = all_of(redis)
+    assert "nothing was changed" in run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs")
+    assert all_of(redis) == before
+    assert not (tmp_path / "jobs").exists()
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    after = all_of(redis)
+    assert "nothing was changed" in run("restore", tmp_path / "jobs")
+    assert all_of(redis) == after
+
+
+def test_what_is_restored_runs(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    job = queue.enqueue(backlog_samples.give_text, 3)
+    run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert not redis.exists(job.key)
+    run("restore", tmp_path / "jobs", "--apply")
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert job.return_value() == "yyy"
+
+
+def test_a_running_job_is_never_touched(redis: Redis, queue: rq.Queue, tmp_path: Path) -> None:
+    job = queue.enqueue(backlog_samples.set_itself_aside, str(tmp_path / "jobs"))
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert redis.get("outcome") == b"it runs"
+    assert job.is_finished
+
+
+@pytest.mark.parametrize("taken", ["first", "middle", "last", "all"])
+def test_queued_jobs_go_back_between_their_neighbours(
+    taken: str, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    jobs = [queue.enqueue(backlog_samples.give_text, "x" * 2, job_id=f"job-{number}") for number in range(9)]
+    chosen = {"first": jobs[:3], "middle": jobs[3:6], "last": jobs[6:], "all": jobs}[taken]
+    for job in chosen:
+        redis.hset(job.key, "description", "app.large()")
+    before = queue.job_ids
+    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == [job_id for job_id in before if job_id not in {job.id for job in chosen}]
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == before
+
+
+def test_jobs_whose_neighbours_had_their_turn_are_next(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    for number in range(4):
+        queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
+    for number in (1, 2):
+        redis.hset(f"rq:job:job-{number}", "description", "app.large()")
+    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+    queue.empty()  # type: ignore[no-untyped-call]
+    queue.enqueue(backlog_samples.give_text, 9, job_id="later")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == ["job-1", "job-2", "later"]
+
+
+def test_a_job_that_changes_meanwhile_is_written_again_and_comes_back_as_it_was_last(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [queue.enqueue(backlog_samples.give_text, number) for number in range(3)]
+    taken: list[str] = []
+
+    def take_and_change(connection: Redis, job_id: str, neighbours: Any) -> Any:
+        record = take(connection, job_id, neighbours)
+        if not taken:
+            redis.hset(jobs[0].key, "note", "changed")
+        taken.append(job_id)
+        return record
+
+    monkeypatch.setattr(quarantine_module, "take", take_and_change)
+    rows = [row for step in Selection(queues=("mail",)).rows(redis) for row in step]
+    outcomes = list(Quarantine(redis, tmp_path / "jobs").set_aside(rows))
+    assert [outcome.problem for outcome in outcomes] == [""] * 3
+    assert len(list(read_records(tmp_path / "jobs"))) == 1 + 3 + 3
+    assert [outcome.problem for outcome in restore(redis, tmp_path / "jobs")] == [""] * 3
+    assert redis.hget(jobs[0].key, "note") == b"changed"
+
+
+def test_a_job_that_a_worker_takes_meanwhile_is_left_to_it(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.enqueue(backlog_samples.give_text, 1)
+
+    def take_after_pop(connection: Redis, job_id: str, neighbours: Any) -> Any:
+        record = take(connection, job_id, neighbours)
+        redis.lpop(queue.key)
+        return record
+
+    monkeypatch.setattr(quarantine_module, "take", take_after_pop)
+    rows = [row for step in Selection(queues=("mail",)).rows(redis) for row in step]
+    (outcome,) = Quarantine(redis, tmp_path / "jobs").set_aside(rows)
+    assert outcome.problem == "a worker has just taken it"
+    assert redis.exists(job.key)
+    assert list(restore(redis, tmp_path / "jobs")) == []
+
+
+def test_jobs_by_age_and_state(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    old, young = queue.enqueue(backlog_samples.give_text, 1), queue.enqueue(backlog_samples.give_text, 2)
+    old.created_at = datetime.now(timezone.utc) - timedelta(days=9)
+    old.save()
+    queue.enqueue_at(datetime.now(timezone.utc) + timedelta(hours=1), backlog_samples.give_text, 3)
+    run("quarantine", "--state", "queued", "--older-than", "7d", "--to", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == [young.id]
+    assert queue.scheduled_job_registry.get_job_count() == 1
+
+
+def test_a_file_that_exists_is_not_written_over(queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    (tmp_path / "jobs").write_text("precious")
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply", status=1)
+    assert (tmp_path / "jobs").read_text() == "precious"
+    run("restore", tmp_path / "jobs", "--apply", status=1)
+    run("restore", tmp_path / "nothing", status=1)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--apply", "--queue", "mail"], ["--state", "started"]])
+def test_arguments_that_would_take_too_much_or_nothing(arguments: list[str], queue: rq.Queue) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["quarantine", *arguments])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("cut", [1, 9, 300])
+def test_a_file_that_ends_in_a_record_gives_the_others(cut: int, redis: Redis, queue: rq.Queue, tmp_path: Path) -> None:
+    for number in range(3):
+        queue.enqueue(backlog_samples.give_text, number)
+    rows = [row for step in Selection(queues=("mail",)).rows(redis) for row in step]
+    list(Quarantine(redis, tmp_path / "jobs").set_aside(rows))
+    data = (tmp_path / "jobs").read_bytes()
+    (tmp_path / "jobs").write_bytes(data[:-cut])
+    assert [outcome.problem for outcome in restore(redis, tmp_path / "jobs")] == ["", ""]
+
+
+def test_a_damaged_record_is_told_of(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    for number in range(3):
+        queue.enqueue(backlog_samples.give_text, number)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    data = bytearray((tmp_path / "jobs").read_bytes())
+    data[len(data) // 2] ^= 255
+    (tmp_path / "jobs").write_bytes(data)
+    run("restore", tmp_path / "jobs", "--apply", status=1)
+
+
+def test_killed_at_any_moment_every_job_is_in_one_place(
+    redis: Redis, redis_url: str, queue: rq.Queue, tmp_path: Path
+) -> None:
+    jobs = [queue.enqueue(backlog_samples.give_text, "x" * 50, job_id=f"job-{number}") for number in range(80)]
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    jobs += [queue.enqueue_at(later, backlog_samples.give_text, n, job_id=f"late-{n}") for n in range(80)]
+    before = all_of(redis)
+    files: list[Path] = []
+    for number in range(3):
+        files.append(tmp_path / f"jobs-{number}")
+        kill_after(redis, redis_url, 25, "quarantine", "--queue", "mail", "--to", files[-1])
+        assert_each_is_in_one_place(redis, jobs)
+        kill_after(redis, redis_url, 10, "restore", files[-1])
+        assert_each_is_in_one_place(redis, jobs)
+    for file in reversed(files):
+        assert [outcome.problem for outcome in restore(redis, file) if outcome.problem] == []
+    left = all_of(redis)
+    loading = [key for key in left if key.startswith("rq:slimjobs:restoring:")]
+    assert all(redis.ttl(key) > 0 for key in loading)  # of jobs whose restoring was killed
+    assert {key: value for key, value in left.items() if key not in loading} == before
+
+
+def kill_after(redis: Redis, url: str, moved: int, *arguments: Any) -> None:
+    """Kill a command with SIGKILL when it has moved so many jobs, or let it end before."""
+    started = quarantined(redis)
+    command = [sys.executable, "-m", "slimjobs.cli", *map(str, arguments), "--apply", "--redis-url", url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            if abs(quarantined(redis) - started) >= moved:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def quarantined(redis: Redis) -> int:
+    counts: list[Any] = [redis.scard(key) for key in redis.scan_iter(f"{QUARANTINE_PREFIX}*")]
+    return sum(counts)
+
+
+def assert_each_is_in_one_place(redis: Redis, jobs: list[Any]) -> None:
+    sets: list[Any] = [redis.smembers(key) for key in redis.scan_iter(f"{QUARANTINE_PREFIX}*")]
+    aside = [job_id for ids in sets for job_id in ids]
+    there = [job.id.encode() for job in jobs if redis.exists(job.key)]
+    assert sorted(aside + there) == sorted(job.id.encode() for job in jobs)
+    listed: Any = redis.lrange("rq:queue:mail", 0, -1)
+    scheduled: Any = redis.zrange("rq:scheduled:mail", 0, -1)
+    assert sorted(listed + scheduled) == sorted(there)
