@@ -197,8 +197,8 @@ class Health:
                 yield Check("cron", "", OK, f"its scheduler was seen {format_seconds(seconds)} ago")
 
     def _check_backlog(self) -> Check:
-        sums = [measure_waiting(self._connection, queue) for queue in self._queues]
-        stored_bytes, is_exact = sum(size for size, _ in sums), all(exact for _, exact in sums)
+        waiting = [each for queue in self._queues for each in measure_waiting(self._connection, queue).values()]
+        stored_bytes, is_exact = sum(each.stored_bytes for each in waiting), all(each.is_exact for each in waiting)
         allowed_bytes = self._bounds.backlog_bytes
         about = "" if is_exact else "about "
         words = f"{about}{format_size(stored_bytes)} wait"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs.backlog.due import stored_bytes_of
 from slimjobs.backlog.keys import QUEUE_PREFIX, REGISTRY_PREFIXES
@@ -14,26 +14,39 @@ if TYPE_CHECKING:
 _STEPS, _STEP_JOBS = 20, 100
 
 
-def measure_waiting(connection: Redis, queue: str) -> tuple[int, bool]:
-    """Return the stored bytes of a queue's jobs that are queued, scheduled or deferred, and whether they are exact.
+class Waiting(NamedTuple):
+    """The jobs of a queue that wait in one state.
+
+    Attributes:
+        jobs: How many.
+        stored_bytes: What they take in Redis.
+        is_exact: False where there are so many that 2,000 of them stand for all.
+    """
+
+    jobs: int
+    stored_bytes: int
+    is_exact: bool
+
+
+def measure_waiting(connection: Redis, queue: str) -> dict[str, Waiting]:
+    """Return the jobs of a queue that are "queued", "scheduled" and "deferred", by state.
 
     Args:
         connection: The Redis.
         queue: The queue's name.
-
-    Returns:
-        The bytes; and False where there are so many jobs that 2,000 of a kind stand for all.
     """
-    total_bytes, is_exact = 0, True
-    keys = {QUEUE_PREFIX + queue: ("llen", "lrange")}
-    keys |= {REGISTRY_PREFIXES[state] + queue: ("zcard", "zrange") for state in ("scheduled", "deferred")}
-    for key, (count, read) in keys.items():
-        jobs = getattr(connection, count)(key)
-        ids: list[Any] = []
-        for start in range(0, jobs, max(_STEP_JOBS, -(-jobs // _STEPS))):
-            ids += getattr(connection, read)(key, start, start + _STEP_JOBS - 1)
-        measured = stored_bytes_of(connection, ids)
-        if ids and len(ids) < jobs:
-            measured, is_exact = round(measured * jobs / len(ids)), False
-        total_bytes += measured
-    return total_bytes, is_exact
+    found = {"queued": _measure(connection, QUEUE_PREFIX + queue, "llen", "lrange")}
+    for state in ("scheduled", "deferred"):
+        found[state] = _measure(connection, REGISTRY_PREFIXES[state] + queue, "zcard", "zrange")
+    return found
+
+
+def _measure(connection: Redis, key: str, count: str, read: str) -> Waiting:
+    jobs = getattr(connection, count)(key)
+    ids: list[Any] = []
+    for start in range(0, jobs, max(_STEP_JOBS, -(-jobs // _STEPS))):
+        ids += getattr(connection, read)(key, start, start + _STEP_JOBS - 1)
+    stored_bytes = stored_bytes_of(connection, ids)
+    if ids and len(ids) < jobs:
+        return Waiting(jobs, round(stored_bytes * jobs / len(ids)), False)
+    return Waiting(jobs, stored_bytes, True)

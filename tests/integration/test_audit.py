@@ -15,7 +15,9 @@ from rq.registry import CanceledJobRegistry
 
 from slimjobs import Queue
 from slimjobs.backlog.due import most_due
+from slimjobs.backlog.orphans import Orphans
 from slimjobs.backlog.rows import UNNAMED
+from slimjobs.backlog.scan import Scan
 from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
@@ -151,6 +153,14 @@ def test_a_full_check_finds_jobs_that_no_list_has(state: str, redis: Redis, queu
         redis.zrem(key, job_id)
     assert audit("--json", "--orphans")["orphans"] == [job_id]
     assert f"1 jobs are in no list of their state: {job_id} ({state} on mail)" in audit("--orphans")
+
+
+def test_a_job_that_is_enqueued_during_a_full_check_is_no_orphan(redis: Redis, queue: rq.Queue) -> None:
+    check = Orphans(redis)
+    queue.enqueue(backlog_samples.give_text, 1)
+    check.look_at([row for step in Scan(redis, more_than=-1) for row in step.rows])
+    check.finish()
+    assert check.found == []
 
 
 def test_keys_of_other_kinds_and_damaged_jobs_do_not_stop_it(redis: Redis, queue: rq.Queue, audit: Run) -> None:

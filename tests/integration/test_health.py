@@ -171,9 +171,9 @@ def test_the_bytes_of_a_long_queue_are_of_a_sample(redis: Redis, queue: rq.Queue
     queue.enqueue_many([rq.Queue.prepare_data(backlog_samples.give_text, [text]) for text in texts])
     jobs: list[Any] = [redis.hmget(key, ["data", "meta", "description"]) for key in redis.scan_iter("rq:job:*")]
     exact = sum(len(value or b"") for fields in jobs for value in fields)
-    estimated, is_exact = measure_waiting(redis, "mail")
-    assert not is_exact
-    assert estimated == pytest.approx(exact, rel=0.02)
+    queued = measure_waiting(redis, "mail")["queued"]
+    assert (queued.jobs, queued.is_exact) == (6000, False)
+    assert queued.stored_bytes == pytest.approx(exact, rel=0.02)
 
 
 def test_a_backlog_that_grows_is_a_warning_in_the_next_look(redis: Redis, queue: rq.Queue) -> None:

@@ -92,6 +92,19 @@ def test_nothing_is_changed_without_apply(redis: Redis, queue: rq.Queue, tmp_pat
     assert all_of(redis) == after
 
 
+def test_a_job_that_comes_back_alone_knows_who_waits_for_it(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(backlog_samples.give_text, 3)
+    second = queue.enqueue(backlog_samples.give_text, 4, depends_on=first)
+    before = all_of(redis)
+    run("quarantine", "--state", "queued", "--to", tmp_path / "jobs", "--apply")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert all_of(redis) == before
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert second.return_value() == "yyyy"
+
+
 def test_what_is_restored_runs(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
     job = queue.enqueue(backlog_samples.give_text, 3)
     run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
