@@ -53,11 +53,11 @@ ROOMS = [
     ["cron"],
     ["spawning"],
     ["worker"],
+    ["backlog"],
     ["contrib"],
     ["__init__"],
     ["recording", "testing"],
     ["pytest_plugin"],
-    ["backlog"],
     ["demo"],
     ["cli"],
 ]
