@@ -126,15 +126,19 @@ def _show(audit: Audit, due: dict[str, Due | None], orphans: Orphans | None, arg
         groups = audit.by(*names)
         shown = groups[: arguments.top]
         more = f" ({len(shown)} of {len(groups)})" if len(groups) > len(shown) else ""
-        columns = [*(f"<{name}" for name in names), "jobs", "bytes", "share", "median", "p99", "largest"]
-        columns += ["payloads", "results", "errors"]
+        columns = [*tables.texts(*names), *tables.numbers("jobs", "bytes")]
+        columns += tables.optional(tables.numbers("share", "median", "p99"))
+        columns += tables.numbers("largest")
+        columns += tables.optional(tables.numbers("payloads", "results", "errors"))
         rows = [[*(_shown(name) for name in key), *_cells(group, audit.all.total_bytes)] for key, group in shown]
         tables.show(title + more, columns, rows)
     largest = [
         [row.id, format_size(row.measured.stored_bytes), *map(_shown, row.measured.name), row.created_at[:19]]
         for row in audit.largest
     ]
-    tables.show("Largest jobs", ["<id", "bytes", "<queue", "<state", "<task", "<created (UTC)"], largest)
+    columns = [*tables.texts("id"), *tables.numbers("bytes"), *tables.texts("queue")]
+    columns += [*tables.optional(tables.texts("state")), *tables.texts("task")]
+    tables.show("Largest jobs", [*columns, *tables.optional(tables.texts("created (UTC)"))], largest)
     print()
     for line in _findings(audit, due, orphans, arguments):
         print(line)

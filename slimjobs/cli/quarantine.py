@@ -132,6 +132,6 @@ def _show(rows: list[JobRow], more: bool) -> None:
         stored = group.stored
         sizes = (format_size(stored.total_bytes), format_size(stored.largest_bytes))
         cells.append([*name, f"{stored.count:,}", *sizes])
-    columns = ["<queue", "<state", "<task", "jobs", "bytes", "largest"]
+    columns = [*tables.texts("queue", "state", "task"), *tables.numbers("jobs", "bytes", "largest")]
     first = f"The first {MOST_JOBS:,} such jobs" if more else f"{len(rows):,} jobs"
     tables.show(f"{first}, {format_size(audit.all.total_bytes)}", columns, cells)

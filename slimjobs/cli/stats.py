@@ -81,8 +81,9 @@ def _show(report: list[Summary], arguments: argparse.Namespace) -> None:
         return
     shown = report[: arguments.top]
     more = f" ({len(shown)} of {len(report)})" if len(report) > len(shown) else ""
-    columns = ["<queue", "<task", "jobs", "payloads", "largest", "last hour", "before", "<by hour"]
-    columns += ["warned", "refused", "missing"]
+    columns = [*tables.texts("queue", "task"), *tables.numbers("jobs", "payloads", "largest", "last hour")]
+    columns += tables.optional([*tables.numbers("before"), *tables.texts("by hour")])
+    columns += tables.optional(tables.numbers("warned", "refused", "missing"))
     sizes = ("payload_bytes", "largest_bytes", "last_hour_bytes", "hour_before_bytes")
     rows = [
         [
