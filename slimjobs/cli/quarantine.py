@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimjobs.backlog.audit import Audit
-from slimjobs.backlog.keys import STATES
 from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.rows import Step
 from slimjobs.backlog.selection import MOST_JOBS, Selection
-from slimjobs.cli import kinds, outcomes, tables
+from slimjobs.cli import outcomes, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
@@ -49,27 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--larger-than", type=kinds.size, metavar="SIZE", help="jobs of more bytes in Redis, such as 1MB"
-    )
-    parser.add_argument("--task", default="", metavar="GLOB", help="jobs of these tasks, such as 'app.mail.*'")
-    parser.add_argument(
-        "--queue",
-        "-q",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="jobs of this queue; can be given again",
-    )
-    parser.add_argument(
-        "--state",
-        action="append",
-        default=[],
-        choices=[state for state in STATES if state != "started"],
-        metavar="STATE",
-        help=f"jobs in this state; may be given several times: {', '.join(s for s in STATES if s != 'started')}",
-    )
-    parser.add_argument("--older-than", type=kinds.seconds, metavar="TIME", help="jobs made longer ago, such as 7d")
+    selecting.add_selection(parser)
     parser.add_argument("--to", type=Path, metavar="FILE", help="the file, which must not exist")
     parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
     add_redis_url(parser)
@@ -82,16 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit status.
     """
-    selection = Selection(
-        arguments.larger_than, arguments.task, tuple(arguments.queue), tuple(arguments.state), arguments.older_than
-    )
+    selection = selecting.selection_of(arguments)
     if selection == Selection():
         arguments.fail("say which jobs: --larger-than, --task, --queue, --state or --older-than")
     if arguments.apply and arguments.to is None:
         arguments.fail("--apply needs a file to write them to: --to FILE")
     stand_back()
     connection = connect(arguments)
-    rows, more = _find(selection, connection)
+    rows, more = selecting.find(selection, connection, "quarantine")
     _show(rows, more)
     if not arguments.apply:
         if rows:
@@ -107,17 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         quarantine.close()
     print(f"`slimjobs restore {arguments.to} --apply` puts them back")
     return status
-
-
-def _find(selection: Selection, connection: Any) -> tuple[list[JobRow], bool]:
-    rows: dict[str, JobRow] = {}  # a scan may come by a job twice
-    with watch("quarantine").scene("jobs found", MOST_JOBS) as scene:
-        for found in selection.rows(connection):
-            rows.update((row.id, row) for row in found)
-            scene.update(len(rows))
-            if len(rows) >= MOST_JOBS:
-                return list(rows.values())[:MOST_JOBS], True
-    return list(rows.values()), False
 
 
 def _show(rows: list[JobRow], more: bool) -> None:

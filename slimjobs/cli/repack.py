@@ -1,0 +1,119 @@
+"""`slimjobs repack`: its arguments, and what became of the jobs."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from slimjobs.backlog.repack import Converter, Repacked, repack
+from slimjobs.cli import kinds, selecting, tables
+from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.manners import stand_back
+from slimjobs.cli.watching import watch
+from slimjobs.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Rewrite jobs that carry pickled models, in place and one at a time, so that they carry IDs and are loaded in the worker.
+
+Workers have to read slimjobs' payloads by then. A job stays as it is, and the reason is told, where it carries no
+model, where its row is gone, so that the job has the only copy, or where it cannot be unpickled. Jobs that run are
+never touched. Without --apply nothing is changed.
+"""
+EPILOG = """\
+examples:
+  slimjobs repack --app myproject.tasks --trust-pickle                         what would it save?
+  slimjobs repack --app myproject.tasks --trust-pickle --larger-than 64KiB --apply
+  DJANGO_SETTINGS_MODULE=myproject.settings slimjobs repack --trust-pickle     Django's models need no --app
+
+A pickle runs whatever code it names. --trust-pickle says that you trust everybody who can write to this Redis; even so
+jobs are unpickled in a process of its own, which may take --memory and a minute a job.
+
+exit status:
+  0; 1 when a job could not be rewritten that may carry models, or Redis cannot be reached; 2 when the arguments are
+  wrong.
+"""
+NOTHING_TO_DO = ("it is slim already", "it carries no registered model")
+_MOST_REASONS = 10
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its arguments."""
+    parser = subparsers.add_parser(
+        "repack",
+        help="rewrite jobs with pickled models, so that they carry IDs",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--app",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module that registers models; can be given again",
+    )
+    parser.add_argument("--trust-pickle", action="store_true", help="unpickle what is in this Redis")
+    selecting.add_selection(parser)
+    parser.add_argument(
+        "--memory", type=kinds.size, default="512MB", metavar="SIZE", help="what unpickling may take (default: 512MB)"
+    )
+    parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
+    add_redis_url(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find the jobs, and rewrite them where that was asked for.
+
+    Returns:
+        The exit status.
+    """
+    if not arguments.trust_pickle:
+        arguments.fail(
+            "jobs are unpickled, which runs whatever code they name: --trust-pickle says that you trust them"
+        )
+    stand_back()
+    connection = connect(arguments)
+    rows, more = selecting.find(selecting.selection_of(arguments), connection, "repack")
+    converter = Converter(arguments.app, arguments.memory)
+    outcomes: list[Repacked] = []
+    try:
+        with watch("repack").scene("jobs", len(rows)) as scene:
+            for outcome in repack(connection, rows, converter, writes=arguments.apply):
+                outcomes.append(outcome)
+                scene.update(len(outcomes))
+    finally:
+        converter.close()
+    _show(outcomes)
+    if more:
+        print("there are more such jobs: run it again")
+    if not arguments.apply and any(not outcome.problem for outcome in outcomes):
+        print("nothing was changed; --apply rewrites them")
+    return int(any(outcome.problem and outcome.problem not in NOTHING_TO_DO for outcome in outcomes))
+
+
+def _show(outcomes: Sequence[Repacked]) -> None:
+    by_task: dict[str, list[Repacked]] = {}
+    for outcome in outcomes:
+        by_task.setdefault(outcome.task, []).append(outcome)
+    rows = []
+    for task, of_task in sorted(by_task.items(), key=lambda pair: -sum(each.before_bytes for each in pair[1])):
+        before, after = sum(each.before_bytes for each in of_task), sum(each.after_bytes for each in of_task)
+        rewritten = sum(not each.problem for each in of_task)
+        rows.append([task, f"{len(of_task):,}", f"{rewritten:,}", format_size(before), format_size(after)])
+    if not rows:
+        print("there are no such jobs")
+        return
+    columns = [*tables.texts("task"), *tables.numbers("jobs", "rewritten", "bytes before", "bytes after")]
+    tables.show("Payloads in Redis", columns, rows)
+    reasons = Counter(outcome.problem for outcome in outcomes if outcome.problem)
+    print()
+    for reason, jobs in reasons.most_common(_MOST_REASONS):
+        first = next(outcome.id for outcome in outcomes if outcome.problem == reason)
+        print(f"{jobs:,} as they were: {reason} ({first})")
+    if len(reasons) > _MOST_REASONS:
+        print(f"and {len(reasons) - _MOST_REASONS:,} more reasons")

@@ -1,0 +1,169 @@
+"""Pickled models in jobs become refs, in place; the jobs run with the rows, and what cannot be rewritten stays."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zlib
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import queue_samples
+import rq
+from queue_samples import Letter
+
+import slimjobs
+from slimjobs.backlog import repack as repack_module
+from slimjobs.backlog.repack import Converter, repack
+from slimjobs.backlog.selection import Selection
+from slimjobs.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    Run = Callable[..., str]
+
+LARGE = "".join(f"{number:06}" for number in range(20_000))
+ROOM_BYTES = 2 * 2**30
+
+
+@pytest.fixture
+def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    monkeypatch.setattr("slimjobs.cli.repack.stand_back", lambda: None)  # the process of the tests would stay so
+    return rq.Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str, status: int = 0) -> str:
+        options = ["--app", "queue_samples", "--trust-pickle", "--memory", str(ROOM_BYTES)]
+        assert main(["repack", *options, *arguments]) == status
+        return capsys.readouterr().out
+
+    return run
+
+
+def data_of(redis: Redis, job: Any) -> bytes:
+    data: Any = redis.hget(job.key, "data")
+    return bytes(data)
+
+
+def test_a_pickled_model_becomes_a_ref_and_runs_with_the_row(redis: Redis, queue: rq.Queue, run: Run) -> None:
+    letter = Letter(1, LARGE).save()
+    queued = queue.enqueue(queue_samples.Letter.shout, letter, mark="?", meta={"note": 1})
+    late = queue.enqueue_at(datetime.now(timezone.utc), letter.shout)
+    before = {job.id: redis.hgetall(job.key) for job in (queued, late)}
+    assert "nothing was changed" in run()
+    assert {job.id: redis.hgetall(job.key) for job in (queued, late)} == before
+    output = run("--apply")
+    assert len(data_of(redis, queued)) < 200 > len(data_of(redis, late))
+    assert "bytes after" in output
+    for job in (queued, late):
+        after: Any = redis.hgetall(job.key)
+        was: Any = before[job.id]
+        assert {name for name in after if after[name] != was[name]} <= {b"data", b"meta", b"description"}
+        assert LARGE[:100].encode() not in after[b"description"]
+    Letter(1, "new").save()
+    slim = slimjobs.Queue("mail", connection=redis)
+    assert slim.fetch_job(queued.id).meta == {"note": 1}  # type: ignore[union-attr]
+    slimjobs.Scheduler([slim], connection=redis).acquire_locks()  # type: ignore[no-untyped-call]
+    from slimjobs.schedule import Schedule
+
+    Schedule("mail", redis).move_due()
+    slimjobs.SimpleWorker([slim], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert slim.fetch_job(queued.id).return_value() == "NEW?"  # type: ignore[union-attr]
+    assert slim.fetch_job(late.id).return_value() == "NEW!"  # type: ignore[union-attr]
+
+
+def test_a_job_that_has_the_only_copy_of_a_model_keeps_it(redis: Redis, queue: rq.Queue, run: Run) -> None:
+    job = queue.enqueue(print, Letter(7, LARGE))
+    before = data_of(redis, job)
+    assert "it has the only copy of Letter 7" in run("--apply", status=1)
+    assert data_of(redis, job) == before
+
+
+def test_jobs_without_models_and_slim_ones_stay(redis: Redis, queue: rq.Queue, run: Run) -> None:
+    jobs = [queue.enqueue(print, 1), slimjobs.Queue("mail", connection=redis).enqueue(print, 2)]
+    before = [data_of(redis, job) for job in jobs]
+    output = run("--apply")
+    assert "1 as they were: it carries no registered model" in output
+    assert "1 as they were: it is slim already" in output
+    assert [data_of(redis, job) for job in jobs] == before
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return (os._exit, (3,))
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return (bytearray, (64 * 2**30,))
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        (pickle.dumps(Trap()), "its process was ended"),
+        (pickle.dumps(Bomb()), "it cannot be unpickled here (MemoryError)"),
+        (b"damaged", "it cannot be unpickled here"),
+        (pickle.dumps(1), "it cannot be unpickled here (TypeError)"),
+        (pickle.dumps((1, 2, 3, 4)), "it holds no call"),
+        (pickle.dumps(("a.b", None, (Letter(None, ""),), {})), "args[0]"),
+    ],
+)
+def test_what_cannot_be_unpickled_stays_and_the_others_are_rewritten(
+    payload: bytes, problem: str, redis: Redis, queue: rq.Queue, run: Run
+) -> None:
+    bad, good = queue.enqueue(print, 1), queue.enqueue(print, Letter(1, LARGE).save())
+    redis.hset(bad.key, "data", zlib.compress(payload))
+    assert problem in run("--apply", status=1)
+    assert zlib.decompress(data_of(redis, bad)) == payload
+    assert len(data_of(redis, good)) < 200
+
+
+def test_a_job_that_never_ends_to_unpickle_is_given_up(
+    redis: Redis, queue: rq.Queue, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repack_module, "_MOST_SECONDS", 3.0)
+    bad = queue.enqueue(print, 1)
+    redis.hset(bad.key, "data", zlib.compress(b"ctime\nsleep\n(I1000\ntR."))
+    assert "it took too long" in run("--apply", status=1)
+
+
+def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> None:
+    job = queue.enqueue(print, Letter(1, LARGE).save())
+
+    class Slow(Converter):
+        def convert(self, data: bytes, meta: bytes) -> dict[str, Any]:
+            redis.hset(job.key, "status", "started")
+            return super().convert(data, meta)
+
+    converter = Slow(["queue_samples"], ROOM_BYTES)
+    rows = [row for step in Selection().rows(redis) for row in step]
+    (outcome,) = repack(redis, rows, converter, writes=True)
+    converter.close()
+    assert outcome.problem == "it was written to meanwhile"
+    assert len(data_of(redis, job)) > 10_000
+
+
+def test_pickles_are_not_read_without_a_word(queue: rq.Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    queue.enqueue(print, 1)
+    with pytest.raises(SystemExit) as ended:
+        main(["repack", "--app", "queue_samples", "--apply"])
+    assert ended.value.code == 2
+    assert "--trust-pickle" in capsys.readouterr().err
+
+
+def test_an_application_that_cannot_be_imported_is_told_of(queue: rq.Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    queue.enqueue(print, 1)
+    assert main(["repack", "--app", "no_such_module", "--trust-pickle"]) == 1
+    assert "the application cannot be imported" in capsys.readouterr().err
