@@ -183,7 +183,7 @@ class Health:
         allowed_seconds = self._bounds.silence_seconds
         if allowed_seconds is not None:
             if not jobs:
-                yield Check("cron", "", CRITICAL, "no cron job was ever enqueued")
+                yield Check("cron", "", CRITICAL, "no cron job is known to have been enqueued (RQ tells since 3.0)")
             else:
                 seconds = max(self._now - jobs[0][1], 0.0)
                 level = CRITICAL if seconds > allowed_seconds else OK

@@ -171,7 +171,7 @@ def _findings(
     if due["hour"] is None:
         yield "no job is due within the hour"
     if audit.lasting.count:
-        yield f"{_many(audit.lasting)} canceled and never expire: rq empties no such registry"
+        yield f"{_many(audit.lasting)} canceled and never expire: RQ cleans no registry of canceled jobs"
     for state, sizes in sorted(audit.unlisted.items()):
         yield f"{_many(sizes)} {_shown(state)}, and no registry has them"
     if audit.unlisted_lasting.count:

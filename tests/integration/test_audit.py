@@ -89,8 +89,10 @@ def test_no_payload_leaves_redis(redis: Redis, queue: rq.Queue, audit: Run) -> N
         for number in range(20)
     )
     redis.hset(redis.keys("rq:job:*")[0], "description", "a text of its own")
+    redis.config_resetstat()
     before = redis.info("stats")["total_net_output_bytes"]
-    found = audit("--json")
+    found = audit("--json", "--orphans")
+    assert "cmdstat_keys" not in redis.info("commandstats")
     assert redis.info("stats")["total_net_output_bytes"] - before < 50_000
     assert found["jobs"] == 20
 

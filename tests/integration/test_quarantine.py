@@ -105,6 +105,20 @@ def test_a_job_that_comes_back_alone_knows_who_waits_for_it(
     assert second.return_value() == "yyyy"
 
 
+def test_a_deferred_job_whose_dependency_has_ended_meanwhile_is_told_of_and_can_be_run(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(backlog_samples.give_text, 3)
+    second = queue.enqueue(backlog_samples.give_text, 4, depends_on=first)
+    run("quarantine", "--state", "deferred", "--to", tmp_path / "jobs", "--apply")
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    output = run("restore", tmp_path / "jobs", "--apply")
+    assert f"{second.id}: {first.id} it waits for, and they have ended" in output
+    queue.deferred_job_registry.requeue(second.id)
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+    assert second.return_value() == "yyyy"
+
+
 def test_what_is_restored_runs(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
     job = queue.enqueue(backlog_samples.give_text, 3)
     run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
@@ -226,14 +240,17 @@ def test_a_file_that_ends_in_a_record_gives_the_others(cut: int, redis: Redis, q
     assert [outcome.problem for outcome in restore(redis, tmp_path / "jobs")] == ["", ""]
 
 
-def test_a_damaged_record_is_told_of(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+def test_a_damaged_record_is_told_of(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(3):
         queue.enqueue(backlog_samples.give_text, number)
     run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
     data = bytearray((tmp_path / "jobs").read_bytes())
     data[len(data) // 2] ^= 255
     (tmp_path / "jobs").write_bytes(data)
-    run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 1
+    assert "is damaged at byte" in capsys.readouterr().err
 
 
 def test_killed_at_any_moment_every_job_is_in_one_place(
