@@ -106,7 +106,7 @@ class Trap:
 
 class Bomb:
     def __reduce__(self) -> Any:
-        return (bytearray, (64 * 2**30,))
+        return (bytearray, (ROOM_BYTES + 2**30,))
 
 
 @pytest.mark.parametrize(
