@@ -78,6 +78,11 @@ class Enqueuer(Generic[P]):
         self._options = dict(options)
         self._own_names = frozenset(inspect.signature(function).parameters)
 
+    @property
+    def queue(self) -> RQQueue:
+        """The queue that the jobs go to; raises what its function or its connection's raises."""
+        return self._place.queue
+
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Enqueue a call, and return its job.
 

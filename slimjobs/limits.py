@@ -209,7 +209,7 @@ def readable_bytes() -> int:
 
 def limit_task(task: str, limits: Limits) -> None:
     """Set the limits of the task with this import path; the decorator does."""
-    _task_limits[task] = limits
+    own_limits[task] = limits
 
 
 def for_task(task: str | None, queue_limits: Limits | None = None) -> Limits:
@@ -217,7 +217,7 @@ def for_task(task: str | None, queue_limits: Limits | None = None) -> Limits:
     limits = settings().limits
     if queue_limits is not None:
         limits = queue_limits.over(limits)
-    own = _task_limits.get(task)
+    own = own_limits.get(task)
     return limits if own is None else own.over(limits)
 
 
@@ -245,4 +245,4 @@ def _read_flag(name: str, value: bool | str, label: str = "") -> bool:
 
 _settings: Settings | None = None
 _overruling: Limits | None = None
-_task_limits: dict[str | None, Limits] = {}
+own_limits: dict[str | None, Limits] = {}  # by task

@@ -12,6 +12,7 @@ from rq.scheduler import RQScheduler
 
 from slimjobs.entries import runs_scripts
 from slimjobs.logs import Throttle
+from slimjobs.marks import FIELD, make_mark
 from slimjobs.schedule import Schedule
 from slimjobs.serializer import Serializer
 
@@ -47,6 +48,10 @@ class Scheduler(RQScheduler):
             return False
         asked_at: Any = self.lock_acquisition_time
         return not asked_at or (datetime.now() - asked_at).total_seconds() > TAKE_OVER_SECONDS  # noqa: DTZ005  # as RQ's
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what Redis keeps of the scheduler, since RQ 2.11; see `rq.scheduler.RQScheduler.to_dict`."""
+        return {**super().to_dict(), FIELD: make_mark()}
 
     def work(self) -> None:
         """Move due jobs until SIGTERM or SIGINT; where Redis fails, wait and try again."""

@@ -22,6 +22,7 @@ from slimjobs import refusals
 from slimjobs.choices import PICKLE, chosen_for_worker, chosen_job_class, chosen_queue_class
 from slimjobs.jobs import Job
 from slimjobs.logs import logger
+from slimjobs.marks import FIELD, make_mark
 from slimjobs.queue import Queue
 from slimjobs.scheduler import Scheduler
 from slimjobs.serializer import Serializer
@@ -114,6 +115,11 @@ class _SlimDefaults(RQBaseWorker):
             with self.connection.pipeline(transaction=False) as own:
                 super().set_state(state, own)
                 self._tell(own)
+
+    def register_birth(self) -> None:
+        """Tell Redis that the worker is there, and how it reads payloads; see `rq.Worker.register_birth`."""
+        super().register_birth()  # type: ignore[no-untyped-call]
+        self.connection.hset(self.key, FIELD, make_mark(self.serializer))
 
     @property
     def _idle_seconds(self) -> int:

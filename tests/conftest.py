@@ -132,7 +132,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (registry, "_adopted_by_name"),
         (values, "_by_class"),
         (values, "_by_name"),
-        (limits, "_task_limits"),
+        (limits, "own_limits"),
         (policies, "_policies"),
         (commit, "_commits"),
         (fetches, "_fetches"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgpack
 
 from slimjobs import registry
+from slimjobs.backlog import application
 from slimjobs.calls import Call, task_of
 from slimjobs.codec import MAGIC, Refused
 from slimjobs.compression import compress, inflate
@@ -129,9 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # What the application prints goes elsewhere: the messages have standard output for themselves.
     target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if os.environ.get("DJANGO_SETTINGS_MODULE"):
-        import_module("django").setup()
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109  # where the application is, as for rq
+    application.prepare()
     for module in arguments.app:
         import_module(module)
     limit_memory(arguments.memory_bytes)

@@ -13,9 +13,11 @@ QUEUES_KEY = RQQueue.redis_queues_keys
 WORKERS_KEY = f"{KEY_PREFIX}:workers"
 RESULTS_PREFIX = f"{KEY_PREFIX}:results:"
 EXECUTIONS_PREFIX = f"{KEY_PREFIX}:executions:"
+SCHEDULER_PREFIX = f"{KEY_PREFIX}:scheduler:"
 SCHEDULER_LOCK_PREFIX = f"{KEY_PREFIX}:scheduler-lock:"
 SUSPENDED_KEY = f"{KEY_PREFIX}:suspended"
 CRON_JOBS_KEY = f"{KEY_PREFIX}:cron_jobs"
+CRON_SCHEDULER_PREFIX = f"{KEY_PREFIX}:cron_scheduler:"
 CRON_SCHEDULERS_KEY = f"{KEY_PREFIX}:cron_schedulers"
 QUARANTINE_PREFIX = f"{KEY_PREFIX}:slimjobs:quarantine:"
 

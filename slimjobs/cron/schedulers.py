@@ -15,6 +15,7 @@ from rq.exceptions import SchedulerNotFound, StopRequested
 
 from slimjobs.cron.jobs import CronJob
 from slimjobs.errors import ConfigurationError, SlimjobsError
+from slimjobs.marks import FIELD, make_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,10 @@ class CronScheduler(rq_cron.CronScheduler):
         self._is_waiting = True
         self._stop_if_asked()
         return seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what Redis keeps of the scheduler; see `rq.cron.CronScheduler.to_dict`."""
+        return {**super().to_dict(), FIELD: make_mark()}
 
     def save(self, pipeline: Pipeline | None = None) -> None:
         """Write what monitoring shows of the scheduler, as far as Redis can be reached."""

@@ -187,7 +187,7 @@ def test_a_requeued_job_keeps_what_it_was_told(
 def test_queues_and_workers_are_shown(queue: Queue, command_line: Callable[..., str], classes: tuple[str, ...]) -> None:
     failed_job(queue, command_line)
     queue.enqueue(queue_samples.read, letter())
-    slimjobs.Worker([queue]).register_birth()  # type: ignore[no-untyped-call]
+    slimjobs.Worker([queue]).register_birth()
     all_queues = command_line("info", *classes, "--raw")
     one_queue = command_line("info", *classes, "--raw", "--worker-class", "slimjobs.Worker", "letters")
 

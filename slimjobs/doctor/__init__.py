@@ -1,0 +1,1 @@
+"""Whether an application and the processes of its Redis agree: on formats, classes and limits."""
