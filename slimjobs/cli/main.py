@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 import slimjobs
-from slimjobs.cli import audit, cron, demo, doctor, exporter, health, quarantine, repack, restore, scheduler, stats
+from slimjobs.cli import audit, cron, demo, doctor, exporter, health, quarantine, repack, restore, scheduler, stats, top
 from slimjobs.errors import SlimjobsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # A command is a module with `add_parser(subparsers)`, which sets `run` to a function of the arguments.
-COMMANDS = (audit, quarantine, restore, repack, health, doctor, stats, exporter, scheduler, cron, demo)
+COMMANDS = (audit, quarantine, restore, repack, health, doctor, stats, top, exporter, scheduler, cron, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,8 +18,13 @@ _ANY_WIDTH = 10_000
 
 
 def show_rich(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, without its last optional columns where the terminal is too narrow for all; see `tables.show`."""
+    """Print a table; see `tables.show`."""
     console = Console()
+    console.print(make_table(console, title, columns, rows))
+
+
+def make_table(console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table, without its last optional columns where the terminal is too narrow for all."""
     shown = list(range(len(columns)))
     table = _make(title, columns, rows, shown)
     unbounded = console.options.update(width=_ANY_WIDTH)
@@ -29,7 +34,7 @@ def show_rich(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str
             break
         shown.remove(optional[-1])
         table = _make(title, columns, rows, shown)
-    console.print(table)
+    return table
 
 
 def _make(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
