@@ -38,7 +38,7 @@ class Check(NamedTuple):
     """What one check has found.
 
     Attributes:
-        name: What was looked at: "workers", "scheduler", "late", "finished", "cron", "backlog" or "growth".
+        name: What was looked at: "workers", "scheduler", "late", "finished", "cron", "backlog", "growth" or "ping".
         queue: The queue's name, or "" where it is about all of them.
         level: `OK`, `WARNING` or `CRITICAL`.
         text: The finding, in a line.
@@ -65,18 +65,6 @@ class Bounds:
     backlog_bytes: int | None = None
 
 
-class Look(NamedTuple):
-    """A look at what waits, to be held against a later one.
-
-    Attributes:
-        at: When, in seconds since 1970, UTC.
-        waiting: How many jobs are queued, or due, by queue.
-    """
-
-    at: float
-    waiting: dict[str, int]
-
-
 class Health:
     """The checks of one moment.
 
@@ -84,21 +72,17 @@ class Health:
         connection: The Redis.
         bounds: What is still healthy.
         queues: The names of the queues; all that RQ knows where there is none.
-        before: An earlier look, to see whether the backlog grows.
 
     Attributes:
-        look: This look.
+        waiting: How many jobs are queued, or due, by queue.
     """
 
-    def __init__(
-        self, connection: Redis, bounds: Bounds, queues: Sequence[str] = (), before: Look | None = None
-    ) -> None:
+    def __init__(self, connection: Redis, bounds: Bounds, queues: Sequence[str] = ()) -> None:
         self._connection = connection
         self._bounds = bounds
-        self._before = before
         self._queues = list(queues) or queue_names(connection)
         self._now = time.time()
-        self.look = Look(self._now, {queue: self._waiting(queue) for queue in self._queues})
+        self.waiting = {queue: self._count_waiting(queue) for queue in self._queues}
 
     def checks(self) -> Iterator[Check]:
         """Yield what each check finds."""
@@ -113,10 +97,8 @@ class Health:
             yield Check("workers", "", WARNING, "RQ knows no queue here: is this the right Redis?")
         yield from self._check_cron()
         yield self._check_backlog()
-        if self._before is not None:
-            yield self._check_growth(self._before)
 
-    def _waiting(self, queue: str) -> int:
+    def _count_waiting(self, queue: str) -> int:
         queued: Any = self._connection.llen(QUEUE_PREFIX + queue)
         due: Any = self._connection.zcount(REGISTRY_PREFIXES["scheduled"] + queue, "-inf", self._now)
         return int(queued + due)
@@ -132,7 +114,7 @@ class Health:
         return counts
 
     def _check_workers(self, queue: str, workers: int) -> Check:
-        waiting = self.look.waiting[queue]
+        waiting = self.waiting[queue]
         if workers:
             return Check("workers", queue, OK, f"{workers}, and {waiting:,} jobs wait")
         level = CRITICAL if waiting else WARNING
@@ -163,7 +145,7 @@ class Health:
         if ended is None:
             return Check("finished", queue, OK, "no job that ended is kept")
         seconds = max(self._now - ended, 0.0)
-        level = self._level(seconds, self._bounds.late_seconds) if self.look.waiting[queue] else OK
+        level = self._level(seconds, self._bounds.late_seconds) if self.waiting[queue] else OK
         return Check("finished", queue, level, f"the last job ended {format_seconds(seconds)} ago")
 
     def _last_end(self, queue: str) -> float | None:
@@ -206,13 +188,6 @@ class Health:
             return Check("backlog", "", OK, words)
         level = self._level(stored_bytes, allowed_bytes, 0.8)
         return Check("backlog", "", level, f"{words}, of {format_size(allowed_bytes)}")
-
-    def _check_growth(self, before: Look) -> Check:
-        seconds = max(self._now - before.at, 0.001)
-        now, then = sum(self.look.waiting.values()), sum(before.waiting.get(queue, 0) for queue in self._queues)
-        rate = (now - then) / seconds * 60
-        words = f"{now:,} jobs wait, {then:,} did {format_seconds(seconds)} before: {rate:+,.1f} a minute"
-        return Check("growth", "", WARNING if rate > 0 and now > then else OK, words)
 
     @staticmethod
     def _level(value: float, allowed: float, warned_part: float = _WARNED_PART) -> int:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health, Look
+from slimjobs.backlog.growth import Growth
+from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health
+from slimjobs.backlog.keys import KEY_PREFIX
 from slimjobs.cli import kinds
 from slimjobs.cli.connecting import add_redis_url, connect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
 DESCRIPTION = """\
@@ -31,13 +38,16 @@ checks, a line each:
   finished    when a job last ended, held against the same where jobs wait
   cron        CRITICAL where no cron scheduler was seen for 2 minutes, or no cron job enqueued within --max-silence
   backlog     what the waiting jobs take in Redis: CRITICAL above --max-backlog, WARNING above four fifths of it
-  growth      with --watch: WARNING where more jobs wait than before
+  growth      WARNING where more jobs have waited at every look of the last 10 minutes than at the first of them
 
 examples:
   slimjobs health                                       once; the exit status is for the monitor
   slimjobs health --max-silence 5m --max-backlog 256MB
   slimjobs health --watch 30 --ping https://hc.example/uuid   in a process of its own, with a heartbeat monitor
   */1 * * * *  slimjobs health || mail -s "RQ" ops@example.org     in cron, not in rq cron
+
+The looks of the last 10 minutes are kept in a file for the next run: --state FILE, else in ~/.cache/slimjobs, or where
+XDG_CACHE_HOME says. Without one that can be written, growth is told with --watch alone.
 
 exit status, as monitoring plugins have it:
   0 all is well; 1 a warning; 2 critical, Redis cannot be reached, or the arguments are wrong.
@@ -72,6 +82,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--ping", metavar="URL", help="ask for this URL whenever all is well")
     parser.add_argument("--watch", type=kinds.seconds, metavar="TIME", help="go on, with a look each time, such as 30")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="where looks are kept for the next run (default: in ~/.cache/slimjobs)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, one line a look")
     add_redis_url(parser)
     parser.set_defaults(run=run)
@@ -84,19 +100,33 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status.
     """
     connection = connect(arguments)
-    level, before = _look(connection, arguments, None)
+    growth = Growth(arguments.state or _state_path(connection, arguments.queue))
+    level = _look(connection, arguments, growth)
     while arguments.watch:
         time.sleep(arguments.watch)
-        level, before = _look(connection, arguments, before)
+        level = _look(connection, arguments, growth)
     return level
 
 
-def _look(connection: Redis, arguments: argparse.Namespace, before: Look | None) -> tuple[int, Look | None]:
-    look, checks = before, []
+def _state_path(connection: Redis, queues: Sequence[str]) -> Path | None:
+    """Return the file for these queues of this Redis, or None where there is no home to put it."""
+    kwargs = connection.connection_pool.connection_kwargs
+    names = [str(kwargs.get(name)) for name in ("host", "port", "path", "db")]
+    key = hashlib.sha256("\n".join([*names, KEY_PREFIX, *sorted(queues)]).encode()).hexdigest()[:16]
     try:
-        bounds = Bounds(arguments.max_late, arguments.max_silence, arguments.max_backlog)
-        health = Health(connection, bounds, arguments.queue, before)
-        look, checks = health.look, list(health.checks())
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return folder / "slimjobs" / f"health-{key}.json"
+
+
+def _look(connection: Redis, arguments: argparse.Namespace, growth: Growth) -> int:
+    bounds = Bounds(arguments.max_late, arguments.max_silence, arguments.max_backlog)
+    try:
+        health = Health(connection, bounds, arguments.queue)
+        checks = list(health.checks())
+        grown = growth.check(health.waiting)
+        checks += [grown] if grown else []
     except RedisError as error:
         checks = [Check("redis", "", CRITICAL, f"{type(error).__name__}: {error}")]
     if arguments.ping and not any(check.level for check in checks):
@@ -109,7 +139,7 @@ def _look(connection: Redis, arguments: argparse.Namespace, before: Look | None)
         for check in checks:
             print(f"{LEVELS[check.level]:8} {' '.join(filter(None, check[:2]))}: {check.text}")
         sys.stdout.flush()
-    return level, look
+    return level
 
 
 def _ping(url: str) -> list[Check]:
