@@ -20,14 +20,15 @@ import msgpack
 from slimjobs import registry
 from slimjobs.backlog import application
 from slimjobs.calls import Call, task_of
-from slimjobs.codec import MAGIC, Refused
+from slimjobs.codec import MAGIC, Encoder, Refused
 from slimjobs.compression import compress, inflate
 from slimjobs.descriptions import describe_call
-from slimjobs.errors import SlimjobsError
+from slimjobs.errors import SlimjobsError, UnsupportedTypeError
 from slimjobs.fields import is_call
 from slimjobs.limits import Limits
 from slimjobs.loading import load_refs
 from slimjobs.payload import encode, locate
+from slimjobs.refs import Rows
 from slimjobs.serializer import SLIM
 
 if TYPE_CHECKING:
@@ -79,13 +80,23 @@ def convert(data: bytes, meta: bytes) -> dict[str, Any]:
 def _refs_of(call: Call) -> list[Any]:
     models: list[Any] = []
     try:
-        SLIM.dump_call(call, _LIMITS.room, models)
+        _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, _LIMITS.room, models)
     except Refused as refused:
         raise locate(refused, call.task, call.parts()) from None
     refs = {ref: None for model in models if (ref := registry.dehydrate(model)) is not None}
     if not refs:
         raise CannotConvertError("it carries no registered model")
     return list(refs)
+
+
+def _dehydrate(value: Any) -> Any:
+    found = registry.dehydrate(value)
+    if isinstance(found, Rows):
+        raise UnsupportedTypeError("it would be a list of its rows, and not a query")
+    return found
+
+
+_encoder = Encoder(_dehydrate)
 
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:

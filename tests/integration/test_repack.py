@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 import zlib
 from datetime import datetime, timezone
 from pathlib import Path
@@ -153,6 +155,49 @@ def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> No
     converter.close()
     assert outcome.problem == "it was written to meanwhile"
     assert len(data_of(redis, job)) > 10_000
+
+
+def test_killed_at_any_moment_every_job_is_there_once_and_runs(redis: Redis, redis_url: str, queue: rq.Queue) -> None:
+    letters = [Letter(number, f"letter {number} {LARGE[:5000]}").save() for number in range(60)]
+    jobs = [queue.enqueue(letter.shout, job_id=f"job-{letter.id}") for letter in letters]
+    before = {key: redis.dump(key) for key in redis.scan_iter() if not key.startswith(b"rq:job:")}
+    for most in (15, 35):
+        kill_at(redis, redis_url, jobs, most)
+        assert {key: redis.dump(key) for key in before} == before
+        assert all(data_of(redis, job)[:1] in (b"\xc1", b"x") for job in jobs)  # slim, or zlib's pickle
+    assert 35 <= slim_ones(redis, jobs) < len(jobs)
+    # Two at once, to the end.
+    both = [start_repack(redis_url) for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=60)
+    assert slim_ones(redis, jobs) == len(jobs)
+    assert {key: redis.dump(key) for key in before} == before
+    slim = slimjobs.Queue("mail", connection=redis)
+    slimjobs.SimpleWorker([slim], connection=redis).work(burst=True, logging_level="CRITICAL")
+    found = [slim.fetch_job(job.id) for job in jobs]
+    shouted = [f"LETTER {letter.id} {LARGE[:5000]}!" for letter in letters]
+    assert [job.return_value() for job in found if job] == shouted
+
+
+def kill_at(redis: Redis, redis_url: str, jobs: list[Any], most: int) -> None:
+    """Kill the command with SIGKILL when so many jobs are rewritten, and wait until its processes are gone."""
+    process = start_repack(redis_url)
+    while slim_ones(redis, jobs) < most:
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)  # the pipe ends when the last process has closed it
+
+
+def start_repack(redis_url: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "slimjobs.cli", "repack", "--app", "queue_samples", "--trust-pickle", "--apply"]
+    return subprocess.Popen([*command, "--redis-url", redis_url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def slim_ones(redis: Redis, jobs: list[Any]) -> int:
+    with redis.pipeline(transaction=False) as pipeline:
+        for job in jobs:
+            pipeline.hstrlen(job.key, "data")
+        return sum(data_bytes < 200 for data_bytes in pipeline.execute())
 
 
 def test_pickles_are_not_read_without_a_word(queue: rq.Queue, capsys: pytest.CaptureFixture[str]) -> None:
