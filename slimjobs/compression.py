@@ -62,6 +62,22 @@ def inflate_beginning(stored: bytes, most_bytes: int) -> bytes:
         return b""
 
 
+def inflation(beginning: bytes) -> float:
+    """Return how many payload bytes the first bytes of a stored payload have for each of them; 1 of no zlib data."""
+    if not _is_deflated(beginning):
+        return 1.0
+    inflating = zlib.decompressobj()
+    size_bytes, step = 0, beginning
+    try:
+        while step:
+            inflated = inflating.decompress(step, _STEP_BYTES)
+            size_bytes += len(inflated)
+            step = inflating.unconsumed_tail
+    except zlib.error:
+        return 1.0
+    return max(size_bytes / len(beginning), 1.0)
+
+
 def _is_deflated(stored: bytes) -> bool:
     """Return whether bytes begin as zlib data does (RFC 1950, 2.2); nothing that `compress` leaves as it is does."""
     return len(stored) > 1 and stored[0] & 0x0F == _DEFLATED and int.from_bytes(stored[:2], "big") % 31 == 0

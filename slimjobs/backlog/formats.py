@@ -26,9 +26,10 @@ REQUEUEABLE = ("failed", "stopped")
 OTHER = "unknown"
 
 _BEGINNING_BYTES = 64
-# A script copies the whole payload to see its beginning. Of larger ones some are fetched instead, as a worker would,
-# and stand for the others of their task.
+# A script copies the whole payload to see its beginning, which takes some 1 us a KiB. Of larger ones some are fetched
+# instead, as a worker would, and stand for the others of their task.
 _PEEKED_BYTES = 64 * 2**10
+_STEP_BYTES = 2**20
 _MOST_FETCHED, _FETCHED_BYTES = 3, 16 * 2**20
 _STEP_JOBS = 100
 _REST = 2.0
@@ -104,8 +105,8 @@ class FormatScan:
         """Go on step by step; `formats` is complete at the end."""
         for step in self._scan:
             rows = [row for row in step.rows if row.measured.name.state in (*IN_FLIGHT, *REQUEUEABLE)]
-            for start in range(0, len(rows), _STEP_JOBS):
-                self._look_at(rows[start : start + _STEP_JOBS])
+            for some in _in_steps(rows):
+                self._look_at(some)
             yield
         for name, jobs in self._large.items():
             # The most frequent of those that were fetched.
@@ -134,6 +135,21 @@ class FormatScan:
 
     def _count(self, name: Name, found: str, jobs: int = 1) -> None:
         self.formats.by_name.setdefault(name, Counter())[found] += jobs
+
+
+def _in_steps(rows: Sequence[JobRow]) -> Iterator[list[JobRow]]:
+    """Yield rows in parts of which a script copies no more than a step may."""
+    step: list[JobRow] = []
+    copied_bytes = 0
+    for row in rows:
+        job_bytes = row.measured.data_bytes if row.measured.data_bytes <= _PEEKED_BYTES else 0
+        if len(step) == _STEP_JOBS or (step and copied_bytes + job_bytes > _STEP_BYTES):
+            yield step
+            step, copied_bytes = [], 0
+        step.append(row)
+        copied_bytes += job_bytes
+    if step:
+        yield step
 
 
 def format_of(beginning: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -199,6 +200,25 @@ def test_what_the_scheduler_would_hold_is_told_against_the_memory(redis: Redis, 
     assert found["hour"]["jobs"] == 2
     assert "more than 1 KB, for the 2 jobs due within the hour on mail" in audit("--memory", "1 KB")
     assert most_due(redis, time.time() - 3600, ["mail"]) is None
+
+
+def test_what_compression_hides_counts_as_held(redis: Redis, queue: rq.Queue) -> None:
+    now = datetime.now(timezone.utc)
+    payload_bytes = 0
+    for number in range(20):
+        job = queue.enqueue_at(now, backlog_samples.give_text, f"{number} " * 100_000)
+        payload_bytes += len(job.data)
+    found = most_due(redis, time.time() + 1, ["mail"])
+    assert found is not None
+    assert found.is_sampled
+    assert found.stored_bytes < payload_bytes / 50
+    assert found.payload_bytes == pytest.approx(payload_bytes, rel=0.1)
+    assert found.held_bytes > payload_bytes
+    large = rq.Queue("large", connection=redis)
+    large.enqueue_at(now, backlog_samples.give_text, random.Random(1).randbytes(2**20))
+    found = most_due(redis, time.time() + 1, ["large"])
+    assert found is not None
+    assert (found.is_sampled, found.payload_bytes) == (False, found.stored_bytes)
 
 
 def test_wrong_sizes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
