@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis import Redis
 
@@ -44,3 +44,10 @@ def connect(arguments: argparse.Namespace) -> Redis:
     except ValueError as error:
         fail: Callable[[str], NoReturn] = arguments.fail
         fail(f"{source}: {error}".rstrip("."))
+
+
+def name_of(connection: Redis) -> str:
+    """Return which Redis a connection is of, without its user and password."""
+    kwargs: dict[str, Any] = connection.connection_pool.connection_kwargs
+    place = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
+    return f"{place}, database {kwargs.get('db') or 0}"

@@ -155,7 +155,7 @@ def test_a_full_check_finds_jobs_that_no_list_has(state: str, redis: Redis, queu
     for key in ("rq:scheduled:mail", "rq:deferred:mail"):
         redis.zrem(key, job_id)
     assert audit("--json", "--orphans")["orphans"] == [job_id]
-    assert f"1 jobs are in no list of their state: {job_id} ({state} on mail)" in audit("--orphans")
+    assert f"1 job is in no list of its state: {job_id} ({state} on mail)" in audit("--orphans")
 
 
 def test_a_job_that_is_enqueued_during_a_full_check_is_no_orphan(redis: Redis, queue: rq.Queue) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.connecting import add_redis_url, connect, name_of
 
 
 def database_of(*argv: str) -> object:
@@ -35,3 +35,18 @@ def test_a_url_that_cannot_be_read_is_a_wrong_argument_and_not_shown(
     with pytest.raises(SystemExit, match="2"):
         database_of()
     assert "error: REDIS_URL: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://me:secret@there:6381/4", "there:6381, database 4"),
+        ("redis://there?password=secret&db=2", "there:6379, database 2"),
+        ("rediss://:secret@there", "there:6379, database 0"),
+        ("unix://me:secret@/run/redis.sock?db=3", "/run/redis.sock, database 3"),
+    ],
+)
+def test_a_connection_is_called_by_its_place_without_the_password(url: str, name: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_redis_url(parser)
+    assert name_of(connect(parser.parse_args(["-u", url]))) == name
