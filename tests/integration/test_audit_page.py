@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HOSTILE_QUEUE = "<script>document.title='taken over'</script>"
 HOSTILE_TASK = "x\"'><img/src=x/onerror=alert`1`>"
 SCREENS = [(360, 740), (1280, 900)]
+A4 = (718, 1047)  # without Chromium's margins
 VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
 # Of a box its share of its map, and the label's lines that are outside of it; None where the map is not shown.
 BOXES = """
@@ -251,6 +252,17 @@ def test_the_page_never_scrolls_sideways_and_asks_for_nothing(
     if backlog == "every_state":
         assert HOSTILE_QUEUE in browser.ask("return document.body.innerText")
         assert browser.ask("return document.querySelectorAll('script, img').length") == 0
+
+
+@pytest.mark.usefixtures("outage")
+def test_on_paper_nothing_is_cut_off(write: Write, browser: Browser) -> None:
+    browser.show(write().as_uri(), *A4, "dark", "print")
+    assert browser.ask("return document.documentElement.scrollWidth") == A4[0]
+    hidden = (
+        "return [...document.querySelectorAll('.scroll')].filter(box => box.scrollHeight > box.offsetHeight).length"
+    )
+    assert browser.ask(hidden) == 0
+    assert browser.ask("return getComputedStyle(document.body).backgroundColor") == "rgb(251, 251, 250)"
 
 
 @pytest.mark.usefixtures("every_state")

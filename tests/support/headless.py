@@ -40,13 +40,13 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
-    def show(self, url: str, width: int, height: int, scheme: str = "light", scale: float = 1) -> None:
-        """Open a page on a screen of this many CSS pixels, in a "light" or "dark" scheme."""
-        screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+    def show(self, url: str, width: int, height: int, scheme: str = "light", media: str = "screen") -> None:
+        """Open a page on a "screen" or in "print" of this many CSS pixels, in a "light" or "dark" scheme."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._devtools("Emulation.setDeviceMetricsOverride", screen)
         self.errors(), self.requested()  # of before
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._devtools("Emulation.setEmulatedMedia", {"features": features})
+        self._devtools("Emulation.setEmulatedMedia", {"media": media, "features": features})
         self.driver.get(url)
 
     def ask(self, script: str, *values: Any) -> Any:
