@@ -203,6 +203,8 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any], room: int 
             error.path = parts.find_path_of_id(among, refused.inside)
     if isinstance(error, PayloadTooLargeError):
         listeners.refused(error)
+    # The error's context will be the refusal: a cycle would keep the call's values for long.
+    del refused.error, refused.culprit
     return error
 
 

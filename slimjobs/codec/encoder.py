@@ -17,6 +17,8 @@ from slimjobs.refs import Ref, Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Pack = Callable[[Any], bytes]
+
 # A packer keeps its buffer, so one that grew is not kept.
 _KEPT_BYTES = 2**20
 _FEW = 8
@@ -80,7 +82,7 @@ class Encoder:
         self._dehydrate = dehydrate
         # A packer is taken out while it is used, so that each thread has its own, and so has an
         # encode() that is called from a user's encode function. Popping a list is atomic.
-        self._idle: list[_Packing] = []
+        self._idle: list[tuple[_Packing, Pack]] = []
 
     def encode(self, value: Any, room: int = NO_LIMIT, models: list[Any] | None = None) -> bytes | None:
         """Return the bytes of `value`, or None as soon as it is plain that they exceed `room`.
@@ -126,62 +128,60 @@ class Encoder:
             return None
         # `_pack` would do: this is the usual case without its call, and it is asked for any other.
         try:
-            packing = self._idle.pop()
+            packing, pack = self._idle.pop()
             packing.room = room
             packing.models = models
-            data: bytes = HEADER + packing.pack(frame)
+            data: bytes = HEADER + pack(frame)
         except (IndexError, _NoRoom, ValueError):
             return self._pack(frame, room, models)
         if len(data) < _KEPT_BYTES:
-            self._idle.append(packing)
+            self._idle.append((packing, pack))
         return data
 
     def _pack(self, frame: list[Any], room: int, models: list[Any] | None) -> bytes | None:
         if room < 0:
             return None
         try:
-            packing = self._idle.pop()
+            packing, pack = self._idle.pop()
         except IndexError:
-            packing = _Packing(self._dehydrate)
+            packing, pack = self._make()
         packing.room = room
         packing.models = models
         try:
-            data: bytes = HEADER + packing.pack(frame)
+            data: bytes = HEADER + pack(frame)
         except UnicodeEncodeError:
             # Lone surrogates, as in file names that are not UTF-8: slower, so only on demand.
-            lossless = _Packing(self._dehydrate, "surrogatepass")
-            lossless.room = room
-            lossless.models = models
-            return lossless.pack_or_refuse(frame)
+            packing, pack = self._make("surrogatepass")
+            packing.models = models
+            return packing.pack_or_refuse(pack, frame, room)
         except (_NoRoom, ValueError):
-            packing.room = room
-            return packing.pack_or_refuse(frame)
+            return packing.pack_or_refuse(pack, frame, room)
         if len(data) < _KEPT_BYTES:
-            self._idle.append(packing)
+            self._idle.append((packing, pack))
         return data
+
+    def _make(self, unicode_errors: str | None = None) -> tuple[_Packing, Pack]:
+        packing = _Packing(self._dehydrate)
+        # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
+        return packing, Packer(default=packing.reduce, strict_types=True, unicode_errors=unicode_errors).pack
 
 
 class _Packing:
-    """A packer, and the room that is left for what it finds on its way."""
+    """What is known on the way through a value; not the packer, whose buffer would stay for long in a cycle."""
 
-    __slots__ = ("_dehydrate", "inside", "models", "pack", "room")
+    __slots__ = ("_dehydrate", "inside", "models", "room")
 
-    def __init__(self, dehydrate: Callable[[Any], Ref | Rows | None], unicode_errors: str | None = None) -> None:
+    def __init__(self, dehydrate: Callable[[Any], Ref | Rows | None]) -> None:
         self.room = NO_LIMIT
         self._dehydrate = dehydrate
         self.models: list[Any] | None = None
         self.inside: int | None = None  # no reference, which would keep a model alive
-        # msgpack takes its fast way with text only where unicode_errors is None, which means "strict".
-        self.pack = Packer(default=self._reduce, strict_types=True, unicode_errors=unicode_errors).pack
 
-    def pack_or_refuse(self, frame: list[Any]) -> bytes | None:
-        """Return the bytes, or None where there is no room for them.
-
-        Raises:
-            Refused: Something in it cannot travel.
-        """
+    def pack_or_refuse(self, pack: Pack, frame: list[Any], room: int) -> bytes | None:
+        """Return the bytes, or None where there is no room for them; raise `Refused` where something cannot travel."""
+        self.room = room
         try:
-            return HEADER + bytes(self.pack(frame))
+            return HEADER + pack(frame)
         except _NoRoom:
             return None
         except ValueError as error:
@@ -189,7 +189,7 @@ class _Packing:
                 raise
             raise nested_too_deeply(None) from None
 
-    def _reduce(self, value: Any) -> Any:
+    def reduce(self, value: Any) -> Any:
         """Return what msgpack knows in place of a value that it does not know."""
         cls = type(value)
         marker = _CONTAINERS.get(cls)

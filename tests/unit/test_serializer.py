@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import logging
 import pickle
 import re
-from typing import Any
+import tracemalloc
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import rq
@@ -24,6 +28,9 @@ from slimjobs.limits import for_task, limit_task
 from slimjobs.payload import build
 from slimjobs.results import storable_result
 from slimjobs.serializer import SLIM, ForeignFormat, format_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_rq_takes_it_as_a_serializer() -> None:
@@ -230,3 +237,35 @@ def test_a_huge_result_is_refused_in_little_memory(caplog: pytest.LogCaptureFixt
 def test_json_is_not_a_payload_of_ours() -> None:
     with pytest.raises(PayloadDecodeError, match="not a slimjobs payload"):
         Serializer.loads(json.dumps([TASK, None, [], {}]).encode())
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Let nothing be freed but what nobody refers to any more, as between two runs of the collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_large_payloads_leave_nothing_behind() -> None:
+    slimjobs.configure(mode="track")
+    text = "x" * 3_000_000
+    tracemalloc.start()
+    for number in range(5):
+        Serializer.dumps(("a.b", None, (f"{text}{number}",), {}))
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 1_000_000
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_was_refused_is_let_go_of() -> None:
+    def refuse() -> weakref.ref[Unregistered]:
+        value = Unregistered()
+        with contextlib.suppress(Unsupported):
+            Serializer.dumps(("a.b", None, ([value],), {}))
+        return weakref.ref(value)
+
+    assert refuse()() is None
