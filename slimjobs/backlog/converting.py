@@ -43,12 +43,13 @@ class CannotConvertError(Exception):
     """A job that stays as it is; the text says why."""
 
 
-def convert(data: bytes, meta: bytes) -> dict[str, Any]:
+def convert(data: bytes, meta: bytes, *, every: bool = False) -> dict[str, Any]:
     """Return the fields of a job with refs in the place of its pickled models.
 
     Args:
         data: The payload as it is stored.
         meta: The meta as it is stored, b"" where there is none.
+        every: Whether a job without models is converted too.
 
     Raises:
         CannotConvertError: There is nothing to be gained, or something would be lost.
@@ -65,6 +66,8 @@ def convert(data: bytes, meta: bytes) -> dict[str, Any]:
         raise CannotConvertError("it holds no call")
     call = Call(task_of(function, instance), function, instance, args, kwargs, read_meta)
     refs = _refs_of(call)
+    if not refs and not every:
+        raise CannotConvertError("it carries no registered model")
     found = load_refs(refs)
     gone = [ref.label for ref in refs if ref not in found]
     if gone:
@@ -83,10 +86,7 @@ def _refs_of(call: Call) -> list[Any]:
         _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, _LIMITS.room, models)
     except Refused as refused:
         raise locate(refused, call.task, call.parts()) from None
-    refs = {ref: None for model in models if (ref := registry.dehydrate(model)) is not None}
-    if not refs:
-        raise CannotConvertError("it carries no registered model")
-    return list(refs)
+    return list({ref: None for model in models if (ref := registry.dehydrate(model)) is not None})
 
 
 def _dehydrate(value: Any) -> Any:
@@ -99,11 +99,11 @@ def _dehydrate(value: Any) -> Any:
 _encoder = Encoder(_dehydrate)
 
 
-def serve(source: BinaryIO, target: BinaryIO) -> None:
+def serve(source: BinaryIO, target: BinaryIO, *, every: bool = False) -> None:
     """Answer each job that comes with its new fields, or with the reason why there are none."""
     while (message := read_message(source)) is not None:
         try:
-            answer = convert(message["data"], message["meta"])
+            answer = convert(message["data"], message["meta"], every=every)
         except CannotConvertError as error:
             answer = {"problem": str(error)}
         except SlimjobsError as error:
@@ -137,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--app", action="append", default=[])
     parser.add_argument("--memory-bytes", type=int, required=True)
+    parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args(argv)
     # What the application prints goes elsewhere: the messages have standard output for themselves.
     target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_module(module)
     limit_memory(arguments.memory_bytes)
     write_message(target, {"ready": True})
-    serve(sys.stdin.buffer, target)
+    serve(sys.stdin.buffer, target, every=arguments.all)
 
 
 def limit_memory(most_bytes: int) -> None:

@@ -48,10 +48,12 @@ class Converter:
     Args:
         app: The modules that register the application's models.
         memory_bytes: How much memory it may take.
+        every: Whether jobs without models are rewritten too.
     """
 
-    def __init__(self, app: Sequence[str], memory_bytes: int) -> None:
+    def __init__(self, app: Sequence[str], memory_bytes: int, *, every: bool = False) -> None:
         self._command = [sys.executable, "-m", "slimjobs.backlog.converting", "--memory-bytes", str(memory_bytes)]
+        self._command += ["--all"] * every
         self._command += [word for module in app for word in ("--app", module)]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -57,6 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a module that registers models; can be given again",
     )
     parser.add_argument("--trust-pickle", action="store_true", help="unpickle what is in this Redis")
+    parser.add_argument(
+        "--all", action="store_true", help="rewrite jobs without models too, so that no pickle is left to be read"
+    )
     selecting.add_selection(parser)
     parser.add_argument(
         "--memory", type=kinds.size, default="512MB", metavar="SIZE", help="what unpickling may take (default: 512MB)"
@@ -79,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     stand_back()
     connection = connect(arguments)
     rows, more = selecting.find(selecting.selection_of(arguments), connection, "repack")
-    converter = Converter(arguments.app, arguments.memory)
+    converter = Converter(arguments.app, arguments.memory, every=arguments.all)
     outcomes: list[Repacked] = []
     try:
         with watch("repack").scene("jobs", len(rows)) as scene:

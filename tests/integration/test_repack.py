@@ -21,6 +21,7 @@ from slimjobs.backlog import repack as repack_module
 from slimjobs.backlog.repack import Converter, repack
 from slimjobs.backlog.selection import Selection
 from slimjobs.cli.main import main
+from slimjobs.codec import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,18 @@ def test_jobs_without_models_and_slim_ones_stay(redis: Redis, queue: rq.Queue, r
     assert "1 as they were: it carries no registered model" in output
     assert "1 as they were: it is slim already" in output
     assert [data_of(redis, job) for job in jobs] == before
+
+
+def test_all_leaves_no_pickle_but_the_only_copy_of_a_model(redis: Redis, queue: rq.Queue, run: Run) -> None:
+    plain, alone = queue.enqueue(len, "abc", meta={"note": 1}), queue.enqueue(print, Letter(7, LARGE))
+    output = run("--all", "--apply", status=1)
+    assert "1 as they were: it has the only copy of Letter 7" in output
+    assert "no registered model" not in output
+    assert data_of(redis, plain)[:1] == MAGIC != data_of(redis, alone)[:1]
+    slimjobs.SimpleWorker(["mail"], connection=redis).work(burst=True, logging_level="CRITICAL")
+    ran = slimjobs.Job.fetch(plain.id, connection=redis)
+    assert (ran.return_value(), ran.meta) == (3, {"note": 1})
+    assert "1 as they were: it is slim already" in run("--all", status=1)
 
 
 class Trap:

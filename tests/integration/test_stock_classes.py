@@ -189,6 +189,20 @@ def test_refs_that_the_decorator_pickled_are_loaded_in_a_migration(redis: Redis)
     assert Job.fetch(job.id, connection=redis).return_value() == "dear"
 
 
+def test_a_pickled_job_stays_one_that_stock_rq_can_read(redis: Redis) -> None:
+    stock = rq.Queue("q", connection=redis)
+    retried = stock.enqueue(queue_samples.read_at_second_try, Letter(1, "dear"), meta={"n": 1}, retry=rq.Retry(max=1))
+    waiting = stock.enqueue(queue_samples.read, Letter(1, "dear"), meta={"n": 2}, depends_on=retried)
+    slimjobs.configure(read_pickle=True)
+    run_worker(Worker, "q", redis)
+
+    for job, number in ((retried, 1), (waiting, 2)):
+        read = RQJob.fetch(job.id, connection=redis)
+        assert (read.return_value(), read.meta) == ("dear", {"n": number})
+        ours = Job.fetch(job.id, connection=redis)
+        assert (ours.return_value(), ours.meta) == ("dear", {"n": number})
+
+
 def test_reading_pickles_leaves_damaged_ones_to_fail_alone(redis: Redis) -> None:
     slimjobs.configure(read_pickle=True)
     job = rq.Queue("q", connection=redis).enqueue(queue_samples.read, Letter(1, ""))
