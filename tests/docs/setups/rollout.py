@@ -1,0 +1,48 @@
+"""A service on stock RQ, with pickled jobs in flight."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+Path("app/database.py").write_text("""
+from random import Random
+
+
+class Email:
+    def __init__(self, id, body):
+        self.id = id
+        self.body = body
+
+
+def fetch_email(pk):
+    return Email(pk, Random(pk).randbytes(45_000 + 5_000 * pk).hex())
+""")
+Path("test_app.py").write_text("""
+def test_nothing(): ...
+""")
+ENQUEUE = """
+import os
+from datetime import timedelta
+from redis import Redis
+from app.database import fetch_email
+from app.jobs import send_email
+from app.queues import Queue
+
+queue = Queue("mail", connection=Redis())
+queue.enqueue(send_email, fetch_email(1), ["ann@example.org"])
+queue.enqueue_in(timedelta(days=1), send_email, fetch_email(2), ["bob@example.org"])
+"""
+
+
+def before(text):
+    """Enqueue with the code and the mode of each step."""
+    mode = "track" if "slimjobs audit" in text else "warn"
+    if text.startswith(("slimjobs stats", "SLIMJOBS_READ_PICKLE", "slimjobs repack --trust")):
+        subprocess.run([sys.executable, "-c", ENQUEUE], check=True, env={**os.environ, "SLIMJOBS_MODE": mode})
+
+
+def after():
+    from rq.registry import FailedJobRegistry, FinishedJobRegistry
+
+    assert FailedJobRegistry("mail", redis).get_job_count() == 0
