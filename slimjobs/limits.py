@@ -27,8 +27,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {"mode": ("reject", "warn", "track"), "de
 # What a process inflates of a stored payload, unless its own limit is larger: so little data in Redis
 # cannot fill its memory. Larger payloads are refused in every mode.
 READABLE_BYTES = 64 * 2**20
-# Why 64 KiB: RQ's scheduler reads up to 1,000 due jobs at once and holds about three copies of
-# each, which is 192 MB of a 512 MB process.
+# Why 64 KiB: RQ's scheduler reads up to 1,000 due jobs at once and holds up to two bytes for each of theirs, so that it
+# takes at most 163 MiB of a 512 MB process (docs/why-64-kib.md).
 _DEFAULTS: dict[str, Any] = {
     "max_bytes": 64 * 2**10,
     "warn_bytes": 16 * 2**10,
