@@ -102,16 +102,32 @@ class Enqueuer(Generic[P]):
         return self.enqueue(*args, **kwargs)
 
     def enqueue_at(self, moment: datetime, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Schedule a call for a moment, and return its job; raises as `enqueue`."""
+        """Schedule a call for a moment, and return its job; options and errors as `enqueue`.
+
+        Args:
+            moment: When it is due. RQ takes one without a time zone for local time.
+            *args: The function's.
+            **kwargs: The function's.
+        """
         queue, options, waits = self._prepare(args, kwargs)
         return stock.write(queue, waits, partial(queue.enqueue_at, moment), self._function, options)
 
     def enqueue_in(self, delay: timedelta, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
-        """Schedule a call for some time from now, and return its job; raises as `enqueue`."""
+        """Schedule a call for some time from now, and return its job; options and errors as `enqueue`.
+
+        Args:
+            delay: How long from now.
+            *args: The function's.
+            **kwargs: The function's.
+        """
         return self.enqueue_at(now() + delay, *args, **kwargs)
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueData:
-        """Return a call for `enqueue_many`."""
+        """Return a call for `enqueue_many`; options and errors as `enqueue`.
+
+        Nothing is enqueued. A payload over its limit is refused here on a stock queue, and by `enqueue_many` on
+        one of slimjobs.
+        """
         queue, options, waits = self._prepare(args, kwargs)
         if "job_timeout" in options:
             options["timeout"] = options.pop("job_timeout")
@@ -124,6 +140,11 @@ class Enqueuer(Generic[P]):
         self, calls: Iterable[EnqueueData], *, pipeline: Pipeline | None = None, group_id: str | None = None
     ) -> list[RQJob]:
         """Enqueue what `prepare` returned, all of it or nothing, and return the jobs.
+
+        Args:
+            calls: What `prepare` returned, of this task or of others.
+            pipeline: A pipeline of the caller, which writes the jobs when it is executed.
+            group_id: The id of an RQ group that the jobs belong to.
 
         Raises:
             BatchTooLargeError: Together they are over `max_batch_bytes`.

@@ -46,9 +46,18 @@ def _editable(name: str) -> Any:
 
 
 class Job(ShownJob):
-    """A job whose models travel as refs.
+    """A job whose models travel as refs; see `rq.job.Job`.
+
+    Its `args`, `kwargs` and `instance` show refs before and after its call, and models during it. A job that cannot be
+    read in whole or in part can be fetched, requeued, cancelled and deleted all the same.
+
+    Args:
+        id: The job's id, or None for a new one.
+        connection: The Redis.
+        serializer: What the payload is written and read with. Default: slimjobs' own.
 
     Attributes:
+        unreadable: The fields of the job's hash that cannot be read, and why.
         payload: The checked payload of a job that was made in this process, else None.
         uncounted: What the ledger is to count of a job that is not written yet, else None.
         queue_limits: The limits of the queue that the job runs for, where they are known.

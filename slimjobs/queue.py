@@ -37,11 +37,11 @@ class Queue(WritingQueue):
     """A queue that takes models, refuses what is too large, and counts.
 
     Args:
-        *args: As `rq.Queue`.
+        *args: As `rq.Queue`: `name`, `connection`, ...
         limits: Limits for the jobs of this queue; tasks may have their own.
         commit: When a job is written whose rows are part of an open database transaction: "auto"
             (when it commits, and never if it is rolled back) or "now". Jobs and tasks may say otherwise.
-        **kwargs: As `rq.Queue`.
+        **kwargs: As `rq.Queue`: `is_async`, `default_timeout`, `serializer`, ...
 
     Raises:
         ConfigurationError: `limits` or `commit` cannot be read, or `job_class` is no `slimjobs.Job`. RQ's own
@@ -209,7 +209,11 @@ class Queue(WritingQueue):
         return is_waiting
 
     def limits_for(self, task: str) -> Limits:
-        """Return the limits that hold for a task on this queue."""
+        """Return the limits that hold for a task on this queue.
+
+        Args:
+            task: The task's import path.
+        """
         return for_task(task, self.limits)
 
     def run_job(self, job: RQJob) -> RQJob:

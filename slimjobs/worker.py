@@ -182,12 +182,36 @@ def _call_handler(handler: Callable[..., Any], job: RQJob, *exc_info: Any) -> An
 
 
 class Worker(_SlimDefaults, RQWorker):
-    """RQ's worker, which forks a process for each job; see `rq.Worker`."""
+    """RQ's worker, which forks a process for each job; see `rq.Worker`.
+
+    It reads payloads in slimjobs' format, loads their models just before the call, and holds results against
+    `max_result_bytes`. It runs jobs of stock queues too, where it is told their serializer.
+
+    Args:
+        queues: Queues, or their names.
+        *args: As `rq.Worker`.
+        **options: As `rq.Worker`: `connection`, `name`, `serializer`, `exception_handlers`, ...
+    """
 
 
 class SimpleWorker(_SlimDefaults, RQSimpleWorker):
-    """RQ's worker that runs jobs in its own process; see `rq.SimpleWorker`."""
+    """RQ's worker that runs jobs in its own process; see `rq.SimpleWorker`.
+
+    Args:
+        queues: Queues, or their names.
+        *args: As `rq.SimpleWorker`.
+        **options: As `rq.SimpleWorker`.
+    """
 
 
 class SpawnWorker(_SlimDefaults, SpawningWorker):
-    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`."""
+    """RQ's worker that spawns a process for each job; see `rq.SpawnWorker`.
+
+    These processes have the settings of the environment; what `configure()` is to say goes where the task's module is
+    imported.
+
+    Args:
+        queues: Queues, or their names.
+        *args: As `rq.SpawnWorker`.
+        **options: As `rq.SpawnWorker`.
+    """
