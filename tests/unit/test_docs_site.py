@@ -47,6 +47,10 @@ def page(name: str) -> str:
     return (DOCS / name).read_text()
 
 
+def pages() -> list[str]:
+    return [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
+
+
 def script(name: str) -> Any:
     """Return one of the scripts beside the configuration, as a module."""
     specification = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
@@ -69,8 +73,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
     entries = re.findall(r"^[^#\n]*: (\S+\.md)$", navigation, re.MULTILINE)
 
     # The changelog lies beside docs/, and becomes a page when the site is built.
-    pages = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
-    assert sorted(entries) == sorted([*pages, "changelog.md"])
+    assert sorted(entries) == sorted([*pages(), "changelog.md"])
 
 
 def test_nothing_is_fetched_by_who_builds_or_reads_the_site() -> None:
@@ -93,7 +96,7 @@ def test_the_changelog_of_the_site_has_the_links_of_the_site() -> None:
     changelog = script("docs_hooks").changelog()
 
     assert "](docs/" not in changelog
-    assert {*re.findall(r"\]\((?!https?://)([^)#]+)", changelog)} <= {path.name for path in DOCS.glob("*.md")}
+    assert {*re.findall(r"\]\((?!https?://)([^)#]+)", changelog)} <= {*pages()}
     assert script("docs_hooks").on_page_markdown("[x](../CHANGELOG.md#y)") == "[x](changelog.md#y)"
 
 
