@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 HELP_MARK = "<!-- the help of each command stands here in the site -->"
-HELP_COLUMNS = "100"
+HELP_COLUMNS = "96"
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -52,7 +52,7 @@ def help_sections() -> Iterable[str]:
 
 
 def help_of(main: Any, *arguments: str) -> str:
-    """Return what `slimjobs ARGUMENTS --help` prints, 100 columns wide and without colours."""
+    """Return what `slimjobs ARGUMENTS --help` prints, of one width and without colours."""
     printed = io.StringIO()
     environment = {"COLUMNS": HELP_COLUMNS, "NO_COLOR": "1"}
     with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+import slimjobs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,7 +57,7 @@ def label(room: str) -> str:
     """Return what a room is called: a package ends in a slash."""
     if room == "__init__":
         return "slimjobs"
-    return f"{room}/" if (ROOT / "slimjobs" / room).is_dir() else room
+    return f"{room}/" if Path(slimjobs.__file__).with_name(room).is_dir() else room
 
 
 def draw() -> str:
