@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Queue(WritingQueue):
-    """A queue that takes models, refuses what is too large, and counts.
+    """An `rq.Queue` that takes models, refuses what is too large, and counts.
 
     Args:
         *args: As `rq.Queue`: `name`, `connection`, ...

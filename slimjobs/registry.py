@@ -42,7 +42,11 @@ def add_locator(locator: Locator, aliases: Iterable[str] = ()) -> None:
 
 
 def add_adapter(adapter: Adapter) -> None:
-    """Let the instances of an ORM's classes become refs, without a registration of each."""
+    """Let the instances of an ORM's classes become refs, without a registration of each.
+
+    Args:
+        adapter: What knows the ORM's classes; it is asked after those that were added before, and after `register()`.
+    """
     _adapters.append(adapter)
 
 

@@ -33,6 +33,12 @@ class Scheduler(RQScheduler):
     """Moves due jobs to their queues by a script; see `rq.scheduler.RQScheduler`.
 
     It takes RQ's locks, so that it and RQ's own schedulers run beside each other.
+
+    Args:
+        queues: The queues, or their names.
+        connection: The Redis that they are in.
+        serializer: What RQ's way of moving jobs reads them with, where scripts may not run. Default: slimjobs' own.
+        **options: As `rq.scheduler.RQScheduler`: `interval` (seconds), `logging_level`, `name`, ...
     """
 
     def __init__(self, queues: Any, connection: Redis, *, serializer: Any = None, **options: Any) -> None:

@@ -39,7 +39,7 @@ _SECONDS_BETWEEN_HEARTBEATS = 1.0
 
 
 class _SlimDefaults(RQBaseWorker):
-    """What all our workers share.
+    """What all our workers share: what counts as chosen, and what is taken where nothing is.
 
     RQ's command line and `WorkerPool` give a job class and a queue class whether somebody chose them or
     not. Where both are given, RQ's own `Job`, `Queue` and `PickleSerializer` count as not given, and a plain
