@@ -85,8 +85,8 @@ def task_of(function: str | None, instance: Any) -> str:
     if type(instance) is Ref:
         cls, name = class_named(instance.name), instance.name
     else:
-        cls = instance.__class__
-        name = name_of(instance) or f"{cls.__module__}.{cls.__qualname__}"
+        own: type = instance.__class__
+        cls, name = own, name_of(instance) or f"{own.__module__}.{own.__qualname__}"
     # What was said of a decorated method was said under its import path.
     method = None if cls is None else inspect.getattr_static(cls, str(function), None)
     return getattr(method, TASK_ATTRIBUTE, None) or f"{name}.{function}"

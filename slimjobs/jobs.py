@@ -63,10 +63,11 @@ class Job(ShownJob):
         queue_limits: The limits of the queue that the job runs for, where they are known.
     """
 
-    args = _editable("args")
-    kwargs = _editable("kwargs")
-    instance = _editable("instance")
-    func_name = _editable("func_name")
+    # Properties, of which the type checkers see no more than that they are made.
+    args = _editable("args")  # pyright: ignore[reportIncompatibleMethodOverride]
+    kwargs = _editable("kwargs")  # pyright: ignore[reportIncompatibleMethodOverride]
+    instance = _editable("instance")  # pyright: ignore[reportIncompatibleMethodOverride]
+    func_name = _editable("func_name")  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(
         self,

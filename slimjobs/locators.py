@@ -21,6 +21,7 @@ class Transaction(Protocol):
 
     def is_open(self) -> bool:
         """Return whether there is an open transaction that the row may be part of."""
+        ...  # pyright takes a docstring alone for a body that returns None
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call this once the transaction has committed, and never if it is rolled back.

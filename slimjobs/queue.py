@@ -66,7 +66,7 @@ class Queue(WritingQueue):
             self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
         except TypeError as error:
             raise ConfigurationError(f'limits: {error}; write Limits(max_bytes="64 KiB")') from None
-        self.commit = checked_commit(commit)
+        self.commit: Commit = checked_commit(commit)
         self._checks = Checks(self, self.limits)
         if not issubclass(self.job_class, Job):
             raise ConfigurationError(f"job_class must be a slimjobs.Job, not {self.job_class.__qualname__}")

@@ -121,11 +121,12 @@ class StoredJob(PresentJob):
             super().restore({**readable, "data": b""})
         if exc_info:
             self._exc_info = fields.read_text(exc_info)
-        self._unopened, self._inflate_error = stored or b"", None
+        unopened = stored or b""
+        self._unopened, self._inflate_error = unopened, None
         if stored is None:
             self._inflate_error = PayloadDecodeError("it is missing")
             self.unreadable["payload"] = self._inflate_error.describe()
-        self._follow_format(self._unopened)
+        self._follow_format(unopened)
         self._read_meta(meta)
         if self.unreadable:
             self._warn()
@@ -168,6 +169,7 @@ class StoredJob(PresentJob):
         if not stored:
             self.meta = {}
             return
+        meta: Any = None
         try:
             meta = self.serializer.loads(stored)
             problem = None if isinstance(meta, dict) else "it is no dict"
@@ -219,7 +221,8 @@ class StoredJob(PresentJob):
         try:
             mapping: dict[str, Any] = super().to_dict(include_meta and not is_meta_kept, include_result)
         finally:
-            self._data, self._unopened = data, unopened
+            self._data = data  # pyright: ignore[reportIncompatibleVariableOverride]  # an attribute of RQ's
+            self._unopened = unopened
         mapping["data"] = self._compressed(data) if unopened is None else unopened
         if is_meta_kept and include_meta:
             mapping["meta"] = self._unreadable_meta

@@ -11,7 +11,7 @@ from rq.worker import SpawnWorker as RQSpawnWorker
 
 try:
     from rq import scripts
-    from rq.exceptions import DuplicateJobError
+    from rq.exceptions import DuplicateJobError  # pyright: ignore[reportAssignmentType]  # for the class below
 except ImportError:  # before RQ 2.8, which knows no unique jobs
     scripts = None  # type: ignore[assignment]
 

@@ -159,7 +159,7 @@ class _SlimDefaults(RQBaseWorker):
         finally:
             self._exc_handlers = handlers
 
-    def perform_job(self, job: RQJob, queue: RQQueue, *args: Any) -> bool:
+    def perform_job(self, job: RQJob, queue: RQQueue, *args: Any, **kwargs: Any) -> bool:
         """Run a job in the process that is there for it; see `rq.Worker.perform_job`."""
         job.origin = job.origin or queue.name
         if isinstance(job, Job):
@@ -167,7 +167,7 @@ class _SlimDefaults(RQBaseWorker):
             own = (each for each in self.queues if isinstance(each, Queue) and each.name == queue.name)
             job.queue_limits = next((each.limits for each in own), None)
         try:
-            return super().perform_job(job, queue, *args)
+            return super().perform_job(job, queue, *args, **kwargs)
         finally:
             refusals.flush_all()  # work horses end without running exit handlers
 

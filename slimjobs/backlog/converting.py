@@ -127,7 +127,7 @@ def read_message(source: BinaryIO) -> dict[str, Any] | None:
 
 def write_message(target: BinaryIO, message: dict[str, Any]) -> None:
     """Write a message."""
-    body: bytes = msgpack.packb(message)
+    body: Any = msgpack.packb(message)
     target.write(_LENGTH.pack(len(body)) + body)
     target.flush()
 

@@ -57,7 +57,7 @@ class RecordWriter:
     def append(self, records: Iterable[Record]) -> None:
         """Write records; they are on the disk when this returns."""
         for record in records:
-            body: bytes = msgpack.packb(record, use_bin_type=True)
+            body: Any = msgpack.packb(record, use_bin_type=True)
             self._file.write(_FRAME.pack(len(body), zlib.crc32(body)))
             self._file.write(body)
         self._file.flush()

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     selection = selecting.selection_of(arguments)
     if selection == Selection():
         arguments.fail("say which jobs: --larger-than, --task, --queue, --state or --older-than")
-    if arguments.apply and arguments.to is None:
+    if arguments.apply and not arguments.to:
         arguments.fail("--apply needs a file to write them to: --to FILE")
     stand_back()
     connection = connect(arguments)

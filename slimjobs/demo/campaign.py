@@ -43,6 +43,7 @@ class Audience(Protocol):
 
     def scene(self, title: str, total: int, /) -> AbstractContextManager[Scene]:
         """Show that a part begins, which is done at `total`."""
+        ...  # pyright takes a docstring alone for a body that returns None
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,8 @@ class Session:
     @property
     def _summary(self) -> Summary:
         if self._found is None:
-            self._found = import_module("slimjobs.pytest_plugin.summary").Summary(self._options)
+            made: Summary = import_module("slimjobs.pytest_plugin.summary").Summary(self._options)
+            self._found = made
         return self._found
 
     def _add(self, job: RecordedJob) -> None:

@@ -54,12 +54,12 @@ class _DjangoDefaults(RQBaseWorker):
         _close_connections()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
-    def perform_job(self, job: RQJob, *args: Any) -> bool:
+    def perform_job(self, job: RQJob, *args: Any, **kwargs: Any) -> bool:
         """Run a job as if it were a request: what it left for a request's end is enqueued, unless it failed."""
         _close_old_connections()
         is_done = False
         try:
-            is_done = super().perform_job(job, *args)
+            is_done = super().perform_job(job, *args, **kwargs)
         finally:
             (thread_queue.commit if is_done else thread_queue.clear)()
             _close_old_connections()
@@ -67,10 +67,10 @@ class _DjangoDefaults(RQBaseWorker):
 
 
 class _ForkingDefaults(_DjangoDefaults):
-    def fork_work_horse(self, *args: Any) -> None:
+    def fork_work_horse(self, *args: Any, **kwargs: Any) -> None:
         # Handlers of killed work horses and failure callbacks of abandoned jobs run in the worker, and may query.
         _close_connections()
-        super().fork_work_horse(*args)  # type: ignore[misc]  # of the class beside this one
+        super().fork_work_horse(*args, **kwargs)  # type: ignore[misc]  # of the class beside this one
 
 
 class Worker(_ForkingDefaults, slim.Worker):

@@ -62,7 +62,7 @@ class ModelLocator(Locator):
     def database(self, db: str | None) -> str:
         """Return the alias; without one, what the routers say of reading the model."""
         alias: str = router.db_for_read(self.cls) if db is None else db
-        if alias not in connections.settings:
+        if alias not in connections:
             raise ConfigurationError(
                 f"there is no database {alias!r} in this process, which {self.name} is to be loaded from",
                 hint="Add it to DATABASES, or let the worker use the settings that the job was enqueued with.",

@@ -33,7 +33,7 @@ def rows_of(value: Any) -> Rows | None:
         return None
     if isinstance(value, Promise):
         raise UnsupportedTypeError("a lazy text cannot travel", hint="Pass str(...) of it.")
-    model = value.model
+    model: Any = value.model
     kind = "RawQuerySet" if isinstance(value, RawQuerySet) else "QuerySet"
     if isinstance(value, BaseManager):
         raise UnsupportedTypeError(f"a manager of {model.__name__} cannot travel", hint="Pass .all() of it.")

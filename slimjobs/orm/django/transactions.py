@@ -22,7 +22,7 @@ class AliasTransaction:
 
     def is_open(self) -> bool:
         """Return whether an atomic block of the application is open."""
-        if self.alias not in connections.settings:  # a ref that somebody made
+        if self.alias not in connections:  # a ref that somebody made
             return False
         connection = connections[self.alias]
         if not connection.in_atomic_block:

@@ -1,5 +1,8 @@
 """The connection that a job's models are loaded with: opened where none is open, and never a parent's."""
 
+# pyright: reportAttributeAccessIssue=false
+# Typeshed's stubs are of one version of Peewee, and know little of what is read here.
+
 from __future__ import annotations
 
 import os
@@ -21,7 +24,7 @@ def database_of(cls: type[Model]) -> Database:
     database = cls._meta.database
     while isinstance(database, Proxy) and database.obj is not None:
         database = database.obj
-    return database
+    return database  # pyright: ignore[reportReturnType]  # or a Proxy that has none yet
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """Models: instances and queries to refs, and refs to instances with one SELECT."""
 
+# pyright: reportAttributeAccessIssue=false
+# Typeshed's stubs are of one version of Peewee, and know little of what is read here.
+
 from __future__ import annotations
 
 from operator import is_
@@ -73,7 +76,7 @@ class ModelClass(Locator):
     def __init__(self, cls: type[Model]) -> None:
         super().__init__(cls, _name(cls))
         self._model: Any = cls
-        key = cls._meta.primary_key
+        key: Any = cls._meta.primary_key
         self._key = key
         self._fields: list[Field] = list(cls._meta.get_primary_keys()) if key is not False else []
 
@@ -132,7 +135,7 @@ class ModelClass(Locator):
             typed = tuple(_from_text(field, value) for field, value in zip(self._fields, values, strict=True))
         except ValueError:
             return None
-        return typed if len(typed) > 1 else typed[0]
+        return typed[0] if len(typed) == 1 else typed
 
     def _read(self, database: Database, keys: list[Any], fetch: Any) -> dict[Any, Any]:
         return {row.get_id(): row for row in self._rows(database, keys, fetch)}

@@ -1,5 +1,8 @@
 """What waits for the commit of a database's open transaction, by Peewee's `after_commit`."""
 
+# pyright: reportAttributeAccessIssue=false
+# Typeshed's stubs are of one version of Peewee, and know little of what is read here.
+
 from __future__ import annotations
 
 import threading

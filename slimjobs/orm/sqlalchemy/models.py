@@ -150,12 +150,13 @@ class MappedClass(Locator):
 
     def _rows(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> Iterator[Any]:
         if callable(fetch):
-            rows = fetch([key[0] for key in keys] if len(self._types) == 1 else keys)
+            rows: Any = fetch([key[0] for key in keys] if len(self._types) == 1 else keys)
             yield from rows.values() if hasattr(rows, "keys") else rows
             return
         statement = fetch if isinstance(fetch, Select) else select(self.cls)
         if fetch is not None and fetch is not statement:
-            statement = statement.options(*([fetch] if isinstance(fetch, ORMOption) else fetch))
+            options: Any = [fetch] if isinstance(fetch, ORMOption) else fetch
+            statement = statement.options(*options)
         for chunk in drivers.chunks(keys, self._most_keys(session, len(keys))):
             # A collection that is loaded with a JOIN repeats its owner.
             yield from session.scalars(statement.where(self._is_one_of(chunk))).unique()
