@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     Look = Callable[..., dict[str, str]]
 
-NOW = datetime.now(timezone.utc)
-
 
 @pytest.fixture
 def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> rq.Queue:
@@ -69,7 +67,7 @@ def birth(queue: rq.Queue) -> rq.SimpleWorker:
 def test_all_is_well(redis: Redis, queue: rq.Queue, look: Look) -> None:
     queue.enqueue(backlog_samples.give_text, 1)
     rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
-    queue.enqueue_at(NOW + timedelta(hours=5), backlog_samples.give_text, 1)
+    queue.enqueue_in(timedelta(hours=5), backlog_samples.give_text, 1)
     birth(queue)
     lock(queue)
     lines = look(status=0)
@@ -97,7 +95,7 @@ def test_suspended_workers_are_critical(redis: Redis, queue: rq.Queue, look: Loo
 
 
 def test_scheduled_jobs_without_a_scheduler_are_critical(queue: rq.Queue, look: Look) -> None:
-    queue.enqueue_at(NOW + timedelta(hours=5), backlog_samples.give_text, 1)
+    queue.enqueue_in(timedelta(hours=5), backlog_samples.give_text, 1)
     birth(queue)
     lines = look(status=2)
     assert lines["scheduler mail"].startswith("CRITICAL scheduler mail: none has the lock, and 1 jobs are scheduled")

@@ -17,6 +17,8 @@ import sample_app
 from port_for import get_port
 from queue_samples import Letter, count
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq.exceptions import StopRequested
 from rq.serializers import PickleSerializer
 
@@ -184,7 +186,7 @@ def test_errors_of_others_are_logged_with_the_task(
 def test_without_redis_jobs_stay_due_and_it_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
     closed_port = get_port(None)
     assert closed_port is not None
-    scheduler = CronScheduler(Redis(port=closed_port))
+    scheduler = CronScheduler(Redis(port=closed_port, retry=Retry(NoBackoff(), 0)))  # else it waits between tries
     job = scheduler.register(sample_app.record, "letters", interval=60)
 
     assert scheduler.enqueue_jobs() == []
