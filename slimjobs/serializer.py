@@ -13,6 +13,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 from slimjobs import codec
 from slimjobs.calls import Call
 from slimjobs.codec import NO_LIMIT, Refused
+from slimjobs.compression import inflate_beginning
 from slimjobs.errors import PayloadDecodeError
 from slimjobs.limits import for_task, settings
 from slimjobs.payload import Format, encode, locate
@@ -115,6 +116,23 @@ class ForeignFormat(Format):
 def format_of(serializer: RQSerializer) -> Format:
     """Return how a queue with this serializer writes."""
     return SLIM if serializer is Serializer or isinstance(serializer, Serializer) else ForeignFormat(serializer)
+
+
+def go_on_with(serializer: Any, stored: bytes) -> Any:
+    """Return the serializer for the format that a job's payload was written in, for its meta and results too.
+
+    Args:
+        serializer: That of the job, or what RQ's own parts take for it.
+        stored: The payload as it is stored.
+    """
+    is_ours = serializer is Serializer
+    if is_ours and not settings().read_pickle:
+        return serializer
+    first_byte = inflate_beginning(stored, 1024)[:1]
+    if first_byte == codec.MAGIC:
+        return Serializer
+    # Stock workers and callers may be the next to read it.
+    return Pickle if is_ours and first_byte else serializer
 
 
 def _is_call(value: Any) -> bool:

@@ -12,13 +12,11 @@ from rq.serializers import resolve_serializer
 
 from slimjobs import fields
 from slimjobs.calls import task_of
-from slimjobs.codec import MAGIC
-from slimjobs.compression import compress, inflate, inflate_beginning
+from slimjobs.compression import compress, inflate
 from slimjobs.errors import PayloadDecodeError, SlimjobsError
-from slimjobs.limits import settings
 from slimjobs.logs import damage_warnings, logger
 from slimjobs.presence import PresentJob
-from slimjobs.serializer import Pickle, Serializer
+from slimjobs.serializer import Serializer, go_on_with
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -126,20 +124,10 @@ class StoredJob(PresentJob):
         if stored is None:
             self._inflate_error = PayloadDecodeError("it is missing")
             self.unreadable["payload"] = self._inflate_error.describe()
-        self._follow_format(unopened)
+        self.serializer = go_on_with(self.serializer, unopened)
         self._read_meta(meta)
         if self.unreadable:
             self._warn()
-
-    def _follow_format(self, stored: bytes) -> None:
-        """Go on with the format that the payload was written in, for meta and results too."""
-        is_ours = self.serializer is Serializer
-        if not is_ours or settings().read_pickle:
-            first_byte = inflate_beginning(stored, 1024)[:1]
-            if first_byte == MAGIC:
-                self.serializer = Serializer  # whatever serializer RQ's own parts take for the queue's
-            elif is_ours and first_byte:
-                self.serializer = Pickle  # stock workers and callers may be the next to read it
 
     @property
     def _data(self) -> Any:

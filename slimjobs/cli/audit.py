@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -14,7 +13,7 @@ from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.due import most_due
 from slimjobs.backlog.orphans import Orphans
 from slimjobs.backlog.scan import Scan
-from slimjobs.cli import kinds, tables
+from slimjobs.cli import kinds, parsers, tables
 from slimjobs.cli.audit_page import page_of
 from slimjobs.cli.audit_report import Report
 from slimjobs.cli.audit_tables import tables_of
@@ -25,13 +24,15 @@ from slimjobs.cli.whole_files import check_writable, write_whole
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
+    import argparse
+
     from redis import Redis
 
 DESCRIPTION = """\
 Show what the jobs in Redis weigh: by queue, state and task, and the largest by id.
 
-It reads sizes and no payloads, changes nothing, and can run beside production: Redis is asked in steps of a
-millisecond, and left alone for twice as long between them. It works on any RQ, with or without slimjobs.
+It measures payloads in Redis and fetches none, changes nothing, and can run beside production: Redis is asked in steps
+of a millisecond, and left alone for twice as long between them. It works on any RQ, with or without slimjobs.
 """
 EPILOG = """\
 examples:
@@ -53,18 +54,10 @@ exit status:
 HOUR_SECONDS = 3600
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "audit",
-        help="show what the jobs in Redis weigh",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; may be given several times"
-    )
+    parser = parsers.add_command(commands, "audit", "show what the jobs in Redis weigh", DESCRIPTION, EPILOG)
+    parsers.add_queue(parser)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows a table, and largest jobs (default: 10)")
     parser.add_argument(
         "--larger-than", type=kinds.size, metavar="SIZE", help="exit with 1 if a job is larger than this, such as 64KiB"
@@ -79,7 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--orphans", action="store_true", help="look for jobs that no list has; takes up to 100 bytes a job"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsers.add_json(parser)
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="also write a page for a browser, in one file that needs no network"
     )

@@ -104,8 +104,9 @@ class Report(NamedTuple):
         for found, words in ((now, "due now"), (None if hour == now else hour, "due within the hour")):
             if found is not None:
                 is_problem = found.held_bytes > self.memory
+                about = "about" if found.is_sampled else "at least"
                 yield Finding(
-                    f"RQ's scheduler would hold about {format_size(found.held_bytes)}, "
+                    f"RQ's scheduler would hold {about} {format_size(found.held_bytes)}, "
                     f"{'more than' if is_problem else 'of'} {self.memory.text}, "
                     f"for the {'job' if found.jobs == 1 else f'{found.jobs:,} jobs'} {words} on {found.queue}",
                     is_problem,

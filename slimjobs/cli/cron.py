@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from slimjobs.cli import parsers
 from slimjobs.cli.connecting import add_redis_url, connect
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -30,15 +31,9 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "cron",
-        help="enqueue jobs at intervals or by cron strings",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parsers.add_command(commands, "cron", "enqueue jobs at intervals or by cron strings", DESCRIPTION, EPILOG)
     parser.add_argument("config_path", metavar="CONFIG", help="the configuration: a file, or a module by its path")
     parser.add_argument(
         "--logging-level", "-l", type=str.upper, choices=LEVELS, default="INFO", help="what is logged (default: INFO)"

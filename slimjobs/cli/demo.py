@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import slimjobs
+from slimjobs.cli import parsers
 from slimjobs.cli.lines import Nobody
 from slimjobs.cli.watching import watch
 from slimjobs.demo.campaign import SCHEDULER_CAP_BYTES, SCHEDULER_STARTS, CampaignReport, SchedulerReport, run_campaign
@@ -57,14 +58,10 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="run the outage that slimjobs prevents, and watch it not happen",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "demo", "run the outage that slimjobs prevents, and watch it not happen", DESCRIPTION, EPILOG
     )
     parser.add_argument("--jobs", type=_count, metavar="N", help="jobs of 100 readers each (default: 300)")
     parser.add_argument(
@@ -74,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help='the email\'s size, such as 20000, "5 MB" or "1 MiB" (default: 1.6 MB)',
     )
     parser.add_argument("--full", action="store_true", help="the outage's size: 300 jobs of 5 MB; a few minutes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parsers.add_json(parser, "print one JSON object and nothing else")
     parser.add_argument(
         "--redis-url",
         metavar="URL",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from redis.exceptions import RedisError
 from slimjobs.backlog import application, processes
 from slimjobs.backlog.due import queue_names
 from slimjobs.backlog.formats import REQUEUEABLE, Formats, FormatScan
-from slimjobs.cli import tables
+from slimjobs.cli import parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
@@ -23,6 +22,7 @@ from slimjobs.doctor.tasks import check_tasks
 from slimjobs.doctor.writers import Application, Writer, check_places
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from redis import Redis
@@ -51,14 +51,10 @@ exit status:
 LEVELS = ("OK", "WARNING", "CRITICAL")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="tell whether queues, workers, schedulers and jobs agree",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "doctor", "tell whether queues, workers, schedulers and jobs agree", DESCRIPTION, EPILOG
     )
     parser.add_argument(
         "--app",
@@ -67,10 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="MODULE",
         help="a module with queues or tasks; can be given again",
     )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; can be given again"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsers.add_queue(parser)
+    parsers.add_json(parser)
     add_redis_url(parser)
     parser.set_defaults(run=run)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 from threading import Event
+from typing import TYPE_CHECKING
 
+from slimjobs.cli import parsers
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = """\
 Serve metrics for Prometheus on /metrics: jobs and bytes enqueued, a histogram of payload sizes, what was refused,
@@ -29,18 +33,10 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "exporter",
-        help="serve metrics for Prometheus",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; can be given again"
-    )
+    parser = parsers.add_command(commands, "exporter", "serve metrics for Prometheus", DESCRIPTION, EPILOG)
+    parsers.add_queue(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=9726, help="the port (default: 9726)")
     add_redis_url(parser)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -17,10 +16,11 @@ from redis.exceptions import RedisError
 from slimjobs.backlog.growth import Growth
 from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health
 from slimjobs.backlog.keys import KEY_PREFIX
-from slimjobs.cli import kinds
+from slimjobs.cli import kinds, parsers
 from slimjobs.cli.connecting import add_redis_url, connect
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from redis import Redis
@@ -56,18 +56,12 @@ PING_SECONDS = 10
 LEVELS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL"}
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "health",
-        help="tell whether jobs run, for a monitor outside RQ",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "health", "tell whether jobs run, for a monitor outside RQ", DESCRIPTION, EPILOG
     )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; may be given several times"
-    )
+    parsers.add_queue(parser)
     parser.add_argument(
         "--max-late", type=kinds.seconds, default=300.0, metavar="TIME", help="how late a due job may be (default: 5m)"
     )
@@ -88,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="where looks are kept for the next run (default: in ~/.cache/slimjobs)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one line a look")
+    parsers.add_json(parser, "print JSON, one line a look")
     add_redis_url(parser)
     parser.set_defaults(run=run)
 

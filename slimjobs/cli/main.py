@@ -17,7 +17,7 @@ from slimjobs.errors import SlimjobsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# A command is a module with `add_parser(subparsers)`, which sets `run` to a function of the arguments.
+# A command is a module with `add_parser(commands)`, which sets `run` to a function of the arguments.
 COMMANDS = (audit, quarantine, restore, repack, health, doctor, stats, top, exporter, scheduler, cron, demo)
 
 

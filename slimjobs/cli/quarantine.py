@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,15 @@ from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.rows import Step
 from slimjobs.backlog.selection import MOST_JOBS, Selection
-from slimjobs.cli import outcomes, selecting, tables
+from slimjobs.cli import outcomes, parsers, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
+    import argparse
+
     from slimjobs.backlog.rows import JobRow
 
 DESCRIPTION = """\
@@ -39,15 +40,9 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "quarantine",
-        help="set jobs aside, into a file",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parsers.add_command(commands, "quarantine", "set jobs aside, into a file", DESCRIPTION, EPILOG)
     selecting.add_selection(parser)
     parser.add_argument("--to", type=Path, metavar="FILE", help="the file, which must not exist")
     parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from slimjobs.backlog.repack import Converter, Repacked, repack
-from slimjobs.cli import kinds, selecting, tables
+from slimjobs.cli import kinds, parsers, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 DESCRIPTION = """\
@@ -40,14 +40,10 @@ NOTHING_TO_DO = ("it is slim already", "it carries no registered model")
 _MOST_REASONS = 10
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "repack",
-        help="rewrite jobs with pickled models, so that they carry IDs",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "repack", "rewrite jobs with pickled models, so that they carry IDs", DESCRIPTION, EPILOG
     )
     parser.add_argument(
         "--app",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimjobs.backlog.restoring import restore, waiting_in
-from slimjobs.cli import outcomes
+from slimjobs.cli import outcomes, parsers
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
 from slimjobs.sizes import format_size
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = """\
 Put back the jobs that `slimjobs quarantine` set aside: hash, place and score, expiry, results, and who waits for whom.
@@ -30,15 +33,9 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "restore",
-        help="put back jobs that were set aside",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parsers.add_command(commands, "restore", "put back jobs that were set aside", DESCRIPTION, EPILOG)
     parser.add_argument("file", type=Path, metavar="FILE", help="what `slimjobs quarantine` has written")
     parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
     add_redis_url(parser)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rq.scheduler import RQScheduler
 
+from slimjobs.cli import parsers
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.scheduler import Scheduler
 
@@ -38,14 +39,10 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "scheduler",
-        help="move due jobs to their queues, without reading their payloads",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "scheduler", "move due jobs to their queues, without reading their payloads", DESCRIPTION, EPILOG
     )
     parser.add_argument("queues", nargs="+", metavar="QUEUE", help="the name of a queue")
     add_redis_url(parser)

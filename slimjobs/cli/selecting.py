@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from slimjobs.backlog.keys import STATES
 from slimjobs.backlog.selection import MOST_JOBS, Selection
-from slimjobs.cli import kinds
+from slimjobs.cli import kinds, parsers
 from slimjobs.cli.watching import watch
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--larger-than", type=kinds.size, metavar="SIZE", help="jobs of more bytes than this, such as 1MB"
     )
     parser.add_argument("--task", default="", metavar="GLOB", help="jobs of these tasks, such as 'app.mail.*'")
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="jobs of this queue; can be given again"
-    )
+    parsers.add_queue(parser, "jobs of this queue")
     parser.add_argument(
         "--state",
         action="append",

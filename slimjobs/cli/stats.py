@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from slimjobs.backlog.report import DAY_HOURS, summarize
-from slimjobs.cli import tables
+from slimjobs.cli import parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.ledger import Ledger
 from slimjobs.sizes import format_size
@@ -34,23 +34,17 @@ exit status:
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "stats",
-        help="show what was counted of jobs, by queue and task",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "stats", "show what was counted of jobs, by queue and task", DESCRIPTION, EPILOG
     )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; may be given several times"
-    )
+    parsers.add_queue(parser)
     parser.add_argument(
         "--hours", type=_hours, default=DAY_HOURS, metavar="N", help="hours that are shown (default: 24)"
     )
     parser.add_argument("--top", type=int, default=20, metavar="N", help="rows of a table (default: 20)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsers.add_json(parser)
     add_redis_url(parser)
     parser.set_defaults(run=run)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from datetime import datetime, timezone
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from slimjobs.backlog.live import Live
-from slimjobs.cli import kinds, tables
+from slimjobs.cli import kinds, parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.screens import Part, Screen, open_screen
 from slimjobs.cli.stats import sparkline
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from slimjobs.backlog.live import Look, QueueRow, TaskRow
@@ -41,23 +41,17 @@ exit status:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
-    parser = subparsers.add_parser(
-        "top",
-        help="show queues and tasks as they are now, again and again",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parsers.add_command(
+        commands, "top", "show queues and tasks as they are now, again and again", DESCRIPTION, EPILOG
     )
-    parser.add_argument(
-        "--queue", "-q", action="append", default=[], metavar="NAME", help="only this queue; can be given again"
-    )
+    parsers.add_queue(parser)
     parser.add_argument(
         "--interval", "-i", type=kinds.seconds, default=2.0, metavar="TIME", help="how often to look (default: 2s)"
     )
     parser.add_argument("--count", "-n", type=int, default=0, metavar="N", help="end after so many looks")
-    parser.add_argument("--json", action="store_true", help="print JSON, one line a look")
+    parsers.add_json(parser, "print JSON, one line a look")
     add_redis_url(parser)
     parser.set_defaults(run=run)
 
