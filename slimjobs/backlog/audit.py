@@ -10,7 +10,10 @@ from slimjobs.backlog.scan import NO_ROWS
 from slimjobs.backlog.sums import Sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slimjobs.backlog.rows import JobRow, Measured, Name, Step
+    from slimjobs.ledger import LedgerRow
 
 # More would not be read, and every one takes memory.
 _MOST_GROUPS = 2_000
@@ -24,12 +27,15 @@ class Group:
     Attributes:
         stored: All bytes of each job in Redis.
         data_bytes: Those of their payloads.
+        payload_bytes: About what their payloads are before compression, where the ledger has counted the task; else
+            None.
         result_bytes: Those of what they returned.
         error_bytes: Those of what they failed with.
     """
 
     stored: Sizes = field(default_factory=Sizes)
     data_bytes: int = 0
+    payload_bytes: int | None = None
     result_bytes: int = 0
     error_bytes: int = 0
 
@@ -86,18 +92,30 @@ class Audit:
             return NO_ROWS
         return self.largest[-1].measured.stored_bytes if len(self.largest) == self._most_kept else -1
 
-    def finish(self) -> None:
-        """Add up what the groups hold."""
-        for group in self.groups.values():
+    def finish(self, counted: Iterable[LedgerRow] = ()) -> None:
+        """Add up what the groups hold.
+
+        Args:
+            counted: What the ledger has of tasks, which tells how far their payloads were compressed.
+        """
+        ratios = {(row.queue, row.task): row.payload_bytes / row.stored_bytes for row in counted if row.stored_bytes}
+        for name, group in self.groups.items():
             self.all.merge(group.stored)
+            ratio = ratios.get((name.queue, name.task))
+            if ratio is not None:
+                group.payload_bytes = round(group.data_bytes * ratio)
 
     def by(self, *names: str) -> list[tuple[tuple[str, ...], Group]]:
         """Return the groups added up by some of "queue", "state" and "task", the most bytes first."""
         sums: dict[tuple[str, ...], Group] = {}
         for key, group in self.groups.items():
-            total = sums.setdefault(tuple(getattr(key, name) for name in names), Group())
+            total = sums.setdefault(tuple(getattr(key, name) for name in names), Group(payload_bytes=0))
             total.stored.merge(group.stored)
             total.data_bytes += group.data_bytes
+            if total.payload_bytes is None or group.payload_bytes is None:
+                total.payload_bytes = None
+            else:
+                total.payload_bytes += group.payload_bytes
             total.result_bytes += group.result_bytes
             total.error_bytes += group.error_bytes
         return sorted(sums.items(), key=lambda pair: (-pair[1].stored.total_bytes, pair[0]))

@@ -21,6 +21,7 @@ from slimjobs.cli.connecting import add_redis_url, connect, name_of
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.watching import watch
 from slimjobs.cli.whole_files import check_writable, write_whole
+from slimjobs.ledger import Ledger
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ examples:
   slimjobs audit --json | jq '.largest[0]'         for scripts
 
 "bytes" are what Redis holds: payloads after compression, meta, description, results and error texts. Medians and
-the 99th percentile are exact to 1 percent.
+the 99th percentile are exact to 1 percent. "inflated" is about what payloads are before compression, for tasks that
+slimjobs has counted.
 
 exit status:
   0; 1 when a job is larger than --larger-than, Redis cannot be reached, or the file of --html cannot be written; 2 when
@@ -115,7 +117,7 @@ def _read(connection: Redis, arguments: argparse.Namespace) -> Report:
             else:
                 orphans.look_at(step.rows)
             scene.update(min(scan.keys_seen, keys))
-    audit.finish()
+    audit.finish(Ledger(connection).totals())
     if orphans is not None:
         orphans.finish()
     queues = sorted({name.queue for name in audit.groups if name.state == "scheduled"})

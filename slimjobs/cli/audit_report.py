@@ -81,6 +81,7 @@ class Report(NamedTuple):
             "stored_bytes": audit.all.total_bytes,
             "groups": [
                 {**name._asdict(), **_sizes(group.stored), "data_bytes": group.data_bytes}
+                | {"payload_bytes": group.payload_bytes}
                 | {"result_bytes": group.result_bytes, "error_bytes": group.error_bytes}
                 for name, group in sorted(audit.groups.items(), key=lambda pair: -pair[1].stored.total_bytes)
             ],

@@ -48,7 +48,7 @@ def tables_of(audit: Audit, most_rows: int) -> Iterator[Table]:
         columns = [*tables.texts(*names), *tables.numbers("jobs", "bytes")]
         columns += tables.optional(tables.numbers("share", "median", "p99"))
         columns += tables.numbers("largest")
-        columns += tables.optional(tables.numbers("payloads", "results", "errors"))
+        columns += tables.optional(tables.numbers("payloads", "results", "errors", "inflated"))
         rows = [[*map(shown, key), *_cells(group, audit.all.total_bytes)] for key, group in groups[:most_rows]]
         yield Table(title, columns, rows, len(groups))
     rows = [
@@ -66,4 +66,5 @@ def _cells(group: Group, all_bytes: int) -> list[str]:
     sizes = (stored.quantile(0.5), stored.quantile(0.99), stored.largest_bytes)
     sums = (group.data_bytes, group.result_bytes, group.error_bytes)
     cells = [f"{stored.count:,}", format_size(stored.total_bytes), share]
-    return [*cells, *map(format_size, sizes), *(format_size(size) if size else "-" for size in sums)]
+    cells += [*map(format_size, sizes), *(format_size(size) if size else "-" for size in sums)]
+    return [*cells, f"~{format_size(group.payload_bytes)}" if group.payload_bytes else "-"]

@@ -20,6 +20,7 @@ from slimjobs.backlog.orphans import Orphans
 from slimjobs.backlog.rows import UNNAMED
 from slimjobs.backlog.scan import Scan
 from slimjobs.cli.main import main
+from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +220,20 @@ def test_what_compression_hides_counts_as_held(redis: Redis, queue: rq.Queue) ->
     found = most_due(redis, time.time() + 1, ["large"])
     assert found is not None
     assert (found.is_sampled, found.payload_bytes) == (False, found.stored_bytes)
+
+
+def test_what_payloads_are_before_compression_is_told_of_tasks_that_were_counted(
+    redis: Redis, queue: rq.Queue, audit: Run
+) -> None:
+    slim = Queue("mail", connection=redis)
+    job = slim.enqueue(backlog_samples.give_text, "x" * 50_000)
+    assert f"~{format_size(len(job.data))}" in next(line for line in audit().splitlines() if "give_text" in line)
+    groups = audit("--json")["groups"]
+    assert [group["payload_bytes"] for group in groups] == [pytest.approx(len(job.data), abs=len(job.data) / 50)]
+    queue.enqueue(backlog_samples.fail, "x" * 50_000)
+    groups = {group["task"]: group["payload_bytes"] for group in audit("--json")["groups"]}
+    assert groups["backlog_samples.fail"] is None
+    assert next(line for line in audit().splitlines() if "  mail   queued" in line).endswith(" -")
 
 
 def test_wrong_sizes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
