@@ -102,20 +102,19 @@ def _show(screen: Screen, look: Look, problem: str) -> None:
 
 
 def _queues(queues: Sequence[QueueRow]) -> Part:
-    columns = [*tables.texts("queue"), *tables.numbers("queued", "scheduled", "due", "bytes", "growth", "running")]
-    columns += [*tables.numbers("workers"), *tables.texts("scheduler")]
-    columns += tables.optional(tables.numbers("deferred", "failed"))
+    columns = [*tables.texts("queue"), *tables.numbers("queued", "due", "bytes", "growth")]
+    columns += tables.optional([*tables.numbers("workers"), *tables.texts("scheduler")])
+    columns += tables.optional(tables.numbers("running", "scheduled", "deferred", "failed"))
     rows = [
         [
             row.queue,
-            *(f"{number:,}" for number in (row.queued, row.scheduled, row.due)),
+            f"{row.queued:,}",
+            f"{row.due:,}",
             ("" if row.is_exact else "~") + format_size(row.waiting_bytes),
             _rate(row.growth_per_minute, "+"),
-            f"{row.started:,}",
             f"{row.workers:,}" if row.workers else "none",
             "up" if row.has_scheduler else "NONE" if row.scheduled else "-",
-            f"{row.deferred:,}",
-            f"{row.failed:,}",
+            *(f"{number:,}" for number in (row.started, row.scheduled, row.deferred, row.failed)),
         ]
         for row in queues
     ]
@@ -123,7 +122,8 @@ def _queues(queues: Sequence[QueueRow]) -> Part:
 
 
 def _tasks(tasks: Sequence[TaskRow]) -> Part:
-    columns = [*tables.texts("queue", "task"), *tables.numbers("jobs/min", "payloads/min", "last hour", "largest")]
+    columns = [*tables.texts("queue", "task"), *tables.numbers("jobs/min")]
+    columns += tables.optional(tables.numbers("payloads/min", "largest", "last hour"))
     columns += tables.optional([*tables.texts("by hour"), *tables.numbers("warned", "refused", "missing")])
     rows = [
         [
@@ -131,7 +131,7 @@ def _tasks(tasks: Sequence[TaskRow]) -> Part:
             row.summary["task"],
             _rate(row.jobs_per_minute),
             "-" if row.bytes_per_minute is None else format_size(round(row.bytes_per_minute)),
-            *(format_size(row.summary[name]) for name in ("last_hour_bytes", "largest_bytes")),
+            *(format_size(row.summary[name]) for name in ("largest_bytes", "last_hour_bytes")),
             sparkline(row.summary["hourly_bytes"]),
             *(f"{row.summary[name]:,}" if row.summary[name] else "-" for name in ("warned", "refused", "missing")),
         ]

@@ -83,7 +83,7 @@ def test_in_a_pipe_it_prints_look_after_look(queue: slimjobs.Queue, capsys: pyte
     assert output.count("1 jobs wait") == 2
     lines = [line.split() for line in output.splitlines() if line.startswith("  mail")]
     assert lines[0][0] == "mail"
-    assert lines[0][6:] == ["-", "0", "none", "NONE", "0", "0"]
+    assert lines[0][5:] == ["-", "none", "NONE", "0", "1", "0", "0"]
     assert lines[1][1] == "backlog_samples.give_text"
     assert main(["top", "--count", "2", "--interval", "0.01", "--json"]) == 0
     looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
