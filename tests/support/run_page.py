@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import traceback
@@ -16,6 +17,8 @@ from pages import Block, blocks_of, missing_lines
 
 SETUPS = Path(__file__).parents[1] / "docs" / "setups"
 MOST_SECONDS = 120
+# A file that collects what commands print, for whoever writes a page; nothing is held against the page then.
+SHOWN_IN = os.environ.get("PAGE_SHOWS")
 
 
 class Page:
@@ -69,7 +72,10 @@ class Page:
         if done.returncode != expected:
             raise AssertionError(f"exit status {done.returncode}:\n{text}\n{done.stdout}")
         missing = missing_lines(block.output, done.stdout)
-        if missing:
+        if SHOWN_IN:
+            with Path(SHOWN_IN).open("a") as shown:
+                shown.write(f"$ {block.text}{done.stdout}\n")
+        elif missing:
             raise AssertionError("not printed: " + "\n".join([*missing, "-- but:", done.stdout]))
 
 
