@@ -37,7 +37,8 @@ def run_for_a_moment(command: list[str]) -> int:
             return process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
-            return process.wait(60)
+            status = process.wait(60)
+            return 0 if status == -signal.SIGTERM else status
 
 
 def main() -> int:
@@ -48,11 +49,13 @@ def main() -> int:
     if name == "python":
         command = [sys.executable, *arguments]
         if "slimjobs.contrib.rq_dashboard" in arguments:
-            return 0 if run_for_a_moment(command) == -signal.SIGTERM else 1
+            return run_for_a_moment(command)
         return os.execv(command[0], command)
     command = [sys.executable, "-m", MODULES[name], *arguments]
     if name == "rq" and arguments[0] in ("worker", "worker-pool"):
         command.append("--burst")
+        if "PAGE_FORKS_NOT" in os.environ:  # hundreds of processes, which import the application each
+            command = [word.replace("slimjobs.Worker", "slimjobs.SimpleWorker") for word in command]
     if (arguments and arguments[0] in FOREVER and "--burst" not in arguments) or "--watch" in arguments:
         return run_for_a_moment(command)
     return os.execv(command[0], command)

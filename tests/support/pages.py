@@ -15,7 +15,7 @@ PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs"
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
-_FILE = re.compile(r"# (?P<path>[\w./-]+\.(?:py|ini|conf|service|timer|yml))\b")
+_FILE = re.compile(r"# (?P<path>[\w./-]+\.(?:py|ini|service|timer|yml))\b")
 # What differs from run to run: ids, moments, and numbers with their units.
 _ID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b")
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?\b")

@@ -11,12 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pages import Block, blocks_of, missing_lines
 from rq.worker import BaseWorker
 
-from pages import Block, blocks_of, missing_lines
-
 SETUPS = Path(__file__).parents[1] / "docs" / "setups"
-MOST_SECONDS = 120
+MOST_SECONDS = 300
 # A file that collects what commands print, for whoever writes a page; nothing is held against the page then.
 SHOWN_IN = os.environ.get("PAGE_SHOWS")
 
@@ -48,13 +47,14 @@ class Page:
 
     def _write(self, name: str, text: str) -> None:
         path = Path(name)
+        is_new = not path.exists() or path.read_text() != text
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         if path.suffix == ".py" and not getattr(self._module, "WRITTEN_ONLY", False):
             importlib.invalidate_caches()
             module = ".".join(path.with_suffix("").parts)
             loaded: Any = sys.modules.get(module)
-            loaded = importlib.reload(loaded) if loaded else importlib.import_module(module)
+            loaded = importlib.reload(loaded) if loaded and is_new else importlib.import_module(module)
             # The next block of the page goes on with these names, as its reader does.
             vars(self._module).update({key: value for key, value in vars(loaded).items() if not key.startswith("__")})
 
@@ -98,7 +98,7 @@ def main() -> int:
             if str(block.line) not in skipped:
                 try:
                     page.run(block)
-                except (Exception, SystemExit) as error:
+                except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a page raises
                     if not isinstance(error, SystemExit) or error.code:
                         sys.stderr.write(f"{block.place} failed\n")
                         traceback.print_exc()

@@ -1,12 +1,16 @@
 """Classes to be registered."""
 
-from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 Invoice = type("Invoice", (), {})
 User = type("User", (), {})
-Point = namedtuple("Point", "x y")
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 class Address:
