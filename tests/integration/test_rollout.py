@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import rq
 import rq.job
-from queue_samples import count, failure
+from queue_samples import count, failure, run_worker
 from rollout import BEGINS, QUEUE, Fleet, Rollout, part, write_versions
 from rq.registry import FailedJobRegistry
 from rq_versions import RQ
@@ -132,3 +133,13 @@ def test_a_stock_worker_fails_slim_jobs_and_keeps_them_whole_for_readers(rollout
 
     rollout.finish(READERS)
     assert slimjobs.Job.fetch(stranded.id, connection=redis).return_value() == f"sent {stranded.id}"
+
+
+def test_a_stock_worker_uses_up_the_retries_of_a_slim_job_which_runs_once_it_is_requeued(redis: Redis) -> None:
+    job = slimjobs.Queue(QUEUE, connection=redis).enqueue(len, "abc", retry=rq.Retry(max=2))
+    run_worker(rq.SimpleWorker, QUEUE, redis)
+    assert (job.get_status(), rq.job.Job.fetch(job.id, connection=redis).retries_left) == ("failed", 0)
+
+    rq.job.requeue_job(job.id, redis)
+    run_worker(slimjobs.SimpleWorker, QUEUE, redis)
+    assert slimjobs.Job.fetch(job.id, connection=redis).return_value() == 3

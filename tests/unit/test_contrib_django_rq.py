@@ -719,3 +719,19 @@ def test_what_the_check_says_of_cron_is_so(bench: Bench) -> None:
     job = CronJob("shop", func=sample_app.record, interval=60).enqueue(bench.redis)
     run_simple_worker(bench, "shop")
     assert job.get_status() == "finished"
+
+
+@pytest.mark.parametrize("writes", ["rq.serializers.DefaultSerializer", "slimjobs.Serializer"])
+def test_in_a_migration_a_worker_runs_jobs_of_both_formats_whichever_its_queue_writes(
+    bench: Bench, writes: str
+) -> None:
+    email = bench.email()
+    jobs = []
+    for serializer in ("rq.serializers.DefaultSerializer", "slimjobs.Serializer"):
+        with bench.settings({"shop": {**bench.url, "SERIALIZER": serializer}}):
+            jobs.append(bench.queue().enqueue(sample_app.give_back, email))
+    slimjobs.configure(read_pickle=True)
+    with bench.settings({"shop": {**bench.url, "SERIALIZER": writes}}):
+        run_simple_worker(bench, "shop")
+
+    assert [job.get_status() for job in jobs] == ["finished", "finished"]
