@@ -39,6 +39,11 @@ EXCEPTIONS = {
         "README",
         "python3 -m venv .venv && .venv/bin/pip install --quiet --editable",
     ): "run by the gate: it is this suite",
+    ("contributing", "python3 -m venv .venv"): "run by the gate: it is this suite",
+    ("contributing", ".venv/bin/mkdocs"): "the second is run by the gate; the first serves until it is told to stop",
+    ("quickstart", "python3 -m venv .venv"): "installs, which the tests have done",
+    ("quickstart", "redis-server"): "starts a server, which the tests have done",
+    ("quickstart", "redis-cli"): "ends the server",
     ("versions", "PATH=/opt/redis-7/bin"): "the whole suite once more, with servers of that machine",
     ("tools", "python -m venv exporter"): "run by the gate, in an environment of its own",
 }

@@ -1,0 +1,3 @@
+"""An application whose emails are registered."""
+
+slimjobs.register(Email, load=fetch_email)
