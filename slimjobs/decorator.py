@@ -149,5 +149,5 @@ def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that returns a coroutine as one that `iscoroutinefunction` knows."""
     if sys.version_info >= (3, 12):
         return inspect.markcoroutinefunction(function)
-    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001  # where asyncio looks for it before Python 3.12
     return function

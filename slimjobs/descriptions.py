@@ -75,7 +75,7 @@ def _describe_type(value: Any) -> str:
     return cls.__qualname__ if ref is None else f"<{ref.label}>"
 
 
-def _describe_value(value: Any, room: int = _MOST_CHARACTERS, level: int = 0) -> str:  # noqa: PLR0911
+def _describe_value(value: Any, room: int = _MOST_CHARACTERS, level: int = 0) -> str:  # noqa: PLR0911  # a return for each kind of value
     cls = type(value)
     if cls is str or cls is bytes:
         text = repr(value[:room])

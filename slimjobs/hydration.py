@@ -157,7 +157,7 @@ def _replace(value: Any, models: dict[Ref, Any]) -> Any:
     if cls in _CONTAINERS:
         items = []
         for item in value:
-            items.append(_replace(item, models))  # noqa: PERF401
+            items.append(_replace(item, models))  # noqa: PERF401  # a loop, as the branches beside it
         return items if cls is list else _unmerged(value, cls(items), models)
     return value
 

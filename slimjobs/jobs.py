@@ -63,11 +63,10 @@ class Job(ShownJob):
         queue_limits: The limits of the queue that the job runs for, where they are known.
     """
 
-    # Properties, of which the type checkers see no more than that they are made.
-    args = _editable("args")  # pyright: ignore[reportIncompatibleMethodOverride]
-    kwargs = _editable("kwargs")  # pyright: ignore[reportIncompatibleMethodOverride]
-    instance = _editable("instance")  # pyright: ignore[reportIncompatibleMethodOverride]
-    func_name = _editable("func_name")  # pyright: ignore[reportIncompatibleMethodOverride]
+    args = _editable("args")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    kwargs = _editable("kwargs")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    instance = _editable("instance")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    func_name = _editable("func_name")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
 
     def __init__(
         self,

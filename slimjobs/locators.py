@@ -51,7 +51,7 @@ class Locator:
         """
         raise NotImplementedError
 
-    def read_db(self, instance: Any) -> str | None:  # noqa: ARG002
+    def read_db(self, instance: Any) -> str | None:
         """Return the alias of the database that an instance came from, or None where there is only one."""
         return None
 
@@ -72,7 +72,7 @@ class Locator:
         """
         raise NotImplementedError
 
-    def accepts(self, fetch: Any) -> bool:  # noqa: ARG002
+    def accepts(self, fetch: Any) -> bool:
         """Return whether `load_many` knows this way to fetch."""
         return False
 
@@ -83,7 +83,7 @@ class Locator:
         """Return whether an exception of `load_many` means that the database could not be reached."""
         return isinstance(error, (ConnectionError, TimeoutError))
 
-    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:  # noqa: ARG002
+    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:
         """Return the transaction that a row may be part of, or None where rows are not in transactions.
 
         Args:
@@ -117,11 +117,11 @@ class Adapter:
         """Return the locator of a class, or None if it is not of this ORM."""
         raise NotImplementedError
 
-    def locator_named(self, name: str) -> Locator | None:  # noqa: ARG002
+    def locator_named(self, name: str) -> Locator | None:
         """Return the locator of a name that is not where the class can be imported from, or None."""
         return None
 
-    def rows_of(self, value: Any) -> Rows | None:  # noqa: ARG002
+    def rows_of(self, value: Any) -> Rows | None:
         """Return the rows of a query, or None if the value is no query of this ORM.
 
         Raises:

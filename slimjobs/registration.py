@@ -28,7 +28,7 @@ class _Registered(Locator):
     def read_pk(self, instance: Any) -> Any:
         return self._read_pk(instance)
 
-    def load_many(self, pks: Sequence[Any], db: str | None, fetch: Any = None) -> Mapping[Any, Any]:  # noqa: ARG002
+    def load_many(self, pks: Sequence[Any], db: str | None, fetch: Any = None) -> Mapping[Any, Any]:
         return (self._load_many if fetch is None else _by_many(fetch, self._read_pk))(pks)
 
     def accepts(self, fetch: Any) -> bool:

@@ -59,7 +59,7 @@ def convert(data: bytes, meta: bytes, *, every: bool = False) -> dict[str, Any]:
         raise CannotConvertError("it is slim already")
     try:
         function, instance, args, kwargs = pickle.loads(payload)  # noqa: S301  # what --trust-pickle is for
-        read_meta = pickle.loads(meta) if meta else None  # noqa: S301
+        read_meta = pickle.loads(meta) if meta else None  # noqa: S301  # likewise
     except Exception as error:  # noqa: BLE001  # a pickle raises what it likes
         raise CannotConvertError(f"it cannot be unpickled here ({type(error).__name__})") from None
     if not is_call(function, args, kwargs):

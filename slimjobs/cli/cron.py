@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status.
     """
     # The one command that wants a later RQ than the others.
-    from slimjobs.cron import CronScheduler  # noqa: PLC0415
+    from slimjobs.cron import CronScheduler
 
     paths: Sequence[str] = arguments.path or (".",)
     sys.path.extend(paths)

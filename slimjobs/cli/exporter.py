@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         # It comes with an extra, and only this command needs it.
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+        from prometheus_client import CollectorRegistry, start_http_server
 
-        from slimjobs.contrib.prometheus import BacklogCollector  # noqa: PLC0415
+        from slimjobs.contrib.prometheus import BacklogCollector
     except ImportError:
         hint = "pip install 'slimjobs[prometheus]'"
         raise ConfigurationError("the exporter needs prometheus-client", hint=hint) from None

@@ -50,7 +50,7 @@ def show(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -
     if sys.stdout.isatty():
         with suppress(ImportError):
             # rich comes with an extra, and only a terminal needs it.
-            from slimjobs.cli.rich_tables import show_rich  # noqa: PLC0415
+            from slimjobs.cli.rich_tables import show_rich
 
             show_rich(title, columns, rows)
             return

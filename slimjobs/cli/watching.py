@@ -13,7 +13,7 @@ def watch(name: str) -> Lines:
     if sys.stdout.isatty():
         with suppress(ImportError):
             # rich comes with an extra, and only a terminal needs it.
-            from slimjobs.cli.bars import Bars  # noqa: PLC0415
+            from slimjobs.cli.bars import Bars
 
             return Bars(name)
     return Lines(name)

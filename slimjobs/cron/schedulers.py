@@ -180,8 +180,7 @@ class CronScheduler(rq_cron.CronScheduler):
             self.log.info("CronScheduler %s: Redis answers again", self.name)
         self._is_cut_off = False
 
-    # RQ's raises whenever it is called.
-    def _request_stop(self, signum: Any, frame: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _request_stop(self, signum: Any, frame: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # RQ's always raises
         # An exception is lost where a signal comes inside of what catches all, such as logging, and logging may not
         # be entered there again. So all but the second one is heard between jobs and while waiting.
         if self._is_waiting or self._stop_signal is not None:

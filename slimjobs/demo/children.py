@@ -119,7 +119,7 @@ class Children:
         log_path, report_path = self._folder / f"{name}.log", self._folder / f"{name}.json"
         with log_path.open("wb") as log, report_path.open("wb") as report:
             # A session of its own: Ctrl-C at the terminal is for the demo, which ends its children in order.
-            process = subprocess.Popen(  # noqa: S603 - a command of our own
+            process = subprocess.Popen(  # noqa: S603  # a command of our own
                 command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -84,7 +84,7 @@ def _run(executable: str, folder: Path) -> Iterator[str]:
     arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
     with log_path.open("wb") as log:
         # A session of its own: Ctrl-C is for the demo, which ends the server after the workers.
-        process = subprocess.Popen(  # noqa: S603 - a server of our own
+        process = subprocess.Popen(  # noqa: S603  # a server of our own
             [executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:

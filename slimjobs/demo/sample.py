@@ -75,7 +75,7 @@ def create_database(path: Path, *, recipients: int, body_bytes: int) -> str:
     row = {name: f"{name} of the spring issue" for name in COLUMNS} | {"id": 1, "body_html": body_html}
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(SCHEMA)
-        database.execute(f"INSERT INTO email VALUES ({', '.join(':' + name for name in COLUMNS)})", row)  # noqa: S608
+        database.execute(f"INSERT INTO email VALUES ({', '.join(':' + name for name in COLUMNS)})", row)  # noqa: S608  # names of our own
         database.executemany(
             "INSERT INTO subscriber VALUES (?, ?)",
             ((number, f"reader{number:05}@{DOMAINS[number % len(DOMAINS)]}") for number in range(recipients)),

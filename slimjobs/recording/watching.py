@@ -152,8 +152,8 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002
-        target: ModuleType | None = None,  # noqa: ARG002
+        path: Sequence[str] | None,  # noqa: ARG002  # a finder's signature
+        target: ModuleType | None = None,  # noqa: ARG002  # a finder's signature
     ) -> ModuleSpec | None:
         if fullname not in _WATCHED or fullname in self._looking_for:
             return None

@@ -356,7 +356,7 @@ def test_whoever_commits_is_told_that_redis_is_away(shop: Any, caplog: pytest.Lo
     away = Queue("letters", connection=Redis(port=port))
     called: list[str] = []
 
-    with pytest.raises(RedisConnectionError), transaction.atomic():  # noqa: PT012
+    with pytest.raises(RedisConnectionError), transaction.atomic():  # noqa: PT012  # it is the commit that raises
         model = email(shop)
         job = away.enqueue(sample_app.record, model)
         transaction.on_commit(lambda: called.append("a hook after"))
@@ -367,7 +367,7 @@ def test_whoever_commits_is_told_that_redis_is_away(shop: Any, caplog: pytest.Lo
 
 
 def test_an_edited_job_is_checked_again_before_it_is_written(call: Call, shop: Any) -> None:
-    with pytest.raises(slimjobs.PayloadTooLargeError), transaction.atomic():  # noqa: PT012
+    with pytest.raises(slimjobs.PayloadTooLargeError), transaction.atomic():  # noqa: PT012  # it is the commit that raises
         job = call.queue.enqueue(sample_app.record, email(shop))
         job.args = ("x" * 100_000,)
     assert call.queue.job_ids == []

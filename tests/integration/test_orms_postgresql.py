@@ -352,7 +352,7 @@ def test_one_sessionmaker_for_two_databases(databases: Databases) -> None:
 
 def test_the_same_class_in_two_databases(databases: Databases) -> None:
     Base.metadata.create_all(databases.archive)
-    Archive = sessionmaker(databases.archive)  # noqa: N806
+    Archive = sessionmaker(databases.archive)  # noqa: N806  # a session class, as SQLAlchemy names it
     configure(Archive, db="archive")
     with Archive.begin() as archive, databases.Session() as session:
         archive.add(archived := Letter(id=1, subject="archived"))

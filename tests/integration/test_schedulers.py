@@ -244,7 +244,7 @@ worker.stop_scheduler()
     with python(code, redis_url) as process:
         for number in range(3):
             add_due(redis, 10, 10 * number)
-            until(lambda: len(moved(redis)) == 10 * (number + 1) or process.poll() is not None, "the jobs")  # noqa: B023
+            until(lambda: len(moved(redis)) == 10 * (number + 1) or process.poll() is not None, "the jobs")  # noqa: B023  # called before the next round
             redis.rpush("go", 1)
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, errors

@@ -285,8 +285,8 @@ GOLDEN: dict[str, Any] = {
     "set": {1},
     "set empty": set(),
     "frozenset": frozenset({(1,)}),
-    "datetime naive": datetime(*_MOMENT),  # noqa: DTZ001
-    "datetime naive with fold": datetime(*_MOMENT, fold=1),  # noqa: DTZ001
+    "datetime naive": datetime(*_MOMENT),  # noqa: DTZ001  # naive ones travel too
+    "datetime naive with fold": datetime(*_MOMENT, fold=1),  # noqa: DTZ001  # naive ones travel too
     "datetime in UTC": datetime(*_MOMENT, tzinfo=timezone.utc),
     "datetime with an offset": datetime(*_MOMENT, tzinfo=timezone(timedelta(hours=-3, minutes=-30))),
     "datetime with a named offset": datetime(*_MOMENT, tzinfo=timezone(timedelta(hours=1), "CET")),

@@ -64,7 +64,7 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     name: Mapped[str]
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012  # as SQLAlchemy reads it
 
 
 class Author(Person):
@@ -73,13 +73,13 @@ class Author(Person):
     __tablename__ = "author"
     id: Mapped[int] = mapped_column(ForeignKey("person.id"), primary_key=True)
     biography: Mapped[str] = mapped_column(default="")
-    __mapper_args__ = {"polymorphic_identity": "author"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_identity": "author"}  # noqa: RUF012  # as SQLAlchemy reads it
 
 
 class Reader(Person):
     """In its parent's table."""
 
-    __mapper_args__ = {"polymorphic_identity": "reader"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_identity": "reader"}  # noqa: RUF012  # as SQLAlchemy reads it
 
 
 class Key(Base):

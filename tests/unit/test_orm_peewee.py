@@ -428,7 +428,7 @@ def test_a_fork_before_the_first_model_was_seen_does_not_either(tmp_path: Path) 
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={"PYTHONPATH": os.path.dirname(kiosk.__file__), "LIBRARY_DIRECTORY": str(tmp_path)},  # noqa: PTH120
+        env={"PYTHONPATH": os.path.dirname(kiosk.__file__), "LIBRARY_DIRECTORY": str(tmp_path)},  # noqa: PTH120  # the text of it
         capture_output=True,
         text=True,
         check=True,

@@ -102,7 +102,7 @@ class ModelLocator(Locator):
             return super().is_unavailable(error)
         return type(error.__cause__).__module__ != "sqlite3" or str(error).startswith(_SQLITE_UNREACHABLE)
 
-    def transaction(self, ref: Ref, instance: Any | None) -> Transaction:  # noqa: ARG002
+    def transaction(self, ref: Ref, instance: Any | None) -> Transaction:
         """Return the transaction of the ref's alias."""
         return AliasTransaction(router.db_for_write(self.cls) if ref.db is None else ref.db)
 

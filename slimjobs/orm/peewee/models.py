@@ -93,7 +93,7 @@ class ModelClass(Locator):
             )
         return None if pk is None or (type(pk) is tuple and None in pk) else pk
 
-    def load_many(self, pks: Sequence[Any], db: str | None, fetch: Any = None) -> Mapping[Any, Any]:  # noqa: ARG002
+    def load_many(self, pks: Sequence[Any], db: str | None, fetch: Any = None) -> Mapping[Any, Any]:
         """Return the instances that exist."""
         keys = {pk: key for pk in pks if (key := self._typed(pk)) is not None}
         database = database_of(self.cls)
@@ -121,7 +121,7 @@ class ModelClass(Locator):
             return not isinstance(cause, PeeweeException) and drivers.is_out_of_reach(cause)
         return super().is_unavailable(error)
 
-    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:  # noqa: ARG002
+    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:
         """Return the transaction that is open in the model's database."""
         database = database_of(self.cls)
         return open_transaction(database) if isinstance(database, Database) and database.in_transaction() else None

@@ -116,7 +116,7 @@ class MappedClass(Locator):
             return drivers.is_out_of_reach(error.orig)
         return isinstance(error, PoolTimeoutError) or super().is_unavailable(error)
 
-    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:  # noqa: ARG002
+    def transaction(self, ref: Ref, instance: Any | None) -> Transaction | None:
         """Return the instance's transaction where it was inserted or changed in it."""
         return None if instance is None else changing_transaction(inspect(instance), instance)
 

@@ -17,11 +17,11 @@ import django
 django.setup()
 
 from django.db import connections, transaction  # noqa: E402  # Django comes first
-from redis import Redis  # noqa: E402
+from redis import Redis  # noqa: E402  # Django is set up first
 
-import slimjobs  # noqa: E402
-from shop import jobs  # noqa: E402
-from shop.models import Email  # noqa: E402
+import slimjobs  # noqa: E402  # Django is set up first
+from shop import jobs  # noqa: E402  # Django is set up first
+from shop.models import Email  # noqa: E402  # Django is set up first
 
 ALIASES = ("default", "archive")
 THREADS = 50
