@@ -71,7 +71,7 @@ class SpawningWorker(RQSpawnWorker):
         return type(self), self.key, attributes, _connection_facts(self.connection)
 
 
-def run() -> None:
+def run() -> None:  # pragma: no cover  # before RQ 3.0 alone
     """Run the job that this process was spawned for, and end the process."""
     told = pickle.loads(base64.b64decode(os.environ.pop(_VARIABLE)))  # noqa: S301  # from the worker, its parent
     (worker_class, key, attributes, (client_class, connection_class, options)), job_id, queue_name, execution_id = told
@@ -91,7 +91,7 @@ def run() -> None:
     worker.main_work_horse(job, queue)
 
 
-def _connection_facts(connection: Any) -> tuple[Any, Any, dict[str, Any]]:
+def _connection_facts(connection: Any) -> tuple[Any, Any, dict[str, Any]]:  # pragma: no cover  # before RQ 3.0 alone
     """Return what makes the same connection in another process: its classes, and the options of its pool."""
     client_class, connection_class, options = parse_connection(connection)
     # redis-py knows options that are not given by a bare object, which is another one elsewhere.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Tests that measure time would fail where others use the machine.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# `--hypothesis-profile brief`: a few examples reach the same lines.
+hypothesis.settings.register_profile("brief", hypothesis.settings.get_profile("untimed"), max_examples=10)
 hypothesis.settings.load_profile("untimed")
 
 # `slimjobs.cron` says itself that it needs RQ 3.0; the processes that it starts are of no use before.
