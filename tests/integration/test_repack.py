@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -116,7 +115,7 @@ def test_all_leaves_no_pickle_but_the_only_copy_of_a_model(redis: Redis, queue: 
 
 class Trap:
     def __reduce__(self) -> Any:
-        return (os._exit, (3,))
+        return (exec, ("import os; os._exit(3)",))  # by name: what measures processes has an `os._exit` of its own
 
 
 class Bomb:
