@@ -12,7 +12,7 @@ from rq.worker import SpawnWorker as RQSpawnWorker
 try:
     from rq import scripts
     from rq.exceptions import DuplicateJobError  # pyright: ignore[reportAssignmentType]  # for the class below
-except ImportError:  # before RQ 2.8, which knows no unique jobs
+except ImportError:  # pragma: no cover  # before RQ 2.8, which knows no unique jobs
     scripts = None  # type: ignore[assignment]
 
     class DuplicateJobError(Exception):  # type: ignore[no-redef]
@@ -25,7 +25,7 @@ try:
 
     RATE_LIMITS_KEY = RateLimitRegistry.rl_keys_key
     RATE_LIMIT_PREFIX = RATE_LIMITS_KEY.removesuffix("-keys") + ":"
-except ImportError:  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
+except ImportError:  # pragma: no cover  # before RQ 3.0, which knows no rate limits and moves such jobs as any other
     RATE_LIMIT_SCRIPT = RATE_LIMITS_KEY = RATE_LIMIT_PREFIX = ""
 
 __all__ = [
@@ -55,7 +55,7 @@ def has_rate_limit(job: RQJob) -> bool:
 class GuardedJob(RQJob):
     """RQ's Job, whose failure callback cannot end a worker that fails abandoned jobs, as before RQ 3.0 it can."""
 
-    if hasattr(RQJob, "execute_failure_callback"):
+    if hasattr(RQJob, "execute_failure_callback"):  # pragma: no cover  # before RQ 3.0
 
         def execute_failure_callback(self, death_penalty_class: Any, kind: type[BaseException], *error: Any) -> None:
             """Run the failure callback; what it raises for an abandoned job is in the log, and nowhere else."""

@@ -66,7 +66,9 @@ def test_random_order_changes_nothing(project: Project) -> None:
     assert read_report(project)["jobs"] == 13
 
 
-def test_coverage_is_measured_as_ever(project: Project) -> None:
+def test_coverage_is_measured_as_ever(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COVERAGE_FILE", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)  # it would erase what our own processes have measured
     project.test(MANY)
     result = project.run_apart("--cov=app", "--slimjobs-top=5", "--slimjobs-report=report.json")
     check_many(result, project)
