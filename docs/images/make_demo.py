@@ -95,8 +95,10 @@ def draw(frames: list[tuple[float, list[Row]]], took: float) -> str:
              for place, (at, _) in enumerate(kept)]  # fmt: skip
     last = f"transform: translateY({-(len(kept) - 1) * height:.0f}px)"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+            'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14">'
+        ),
         f"<title>A terminal that runs {COMMAND}</title>",
         f"<desc>{escape(text_of(kept[-1][1]))}</desc>",
         "<style>",
@@ -105,7 +107,7 @@ def draw(frames: list[tuple[float, list[Row]]], took: float) -> str:
         "@media (prefers-reduced-motion: reduce) { .frames { animation: none } }",
         "text { white-space: pre }",
         "</style>",
-        f'<rect width="100%" height="100%" rx="8" fill="#1f2430"/>',
+        '<rect width="100%" height="100%" rx="8" fill="#1f2430"/>',
         "<defs>",
         *(f'<g id="r{number}">{"".join(map(draw_run, row))}</g>' for row, number in ids.items()),
         "</defs>",
@@ -115,9 +117,13 @@ def draw(frames: list[tuple[float, list[Row]]], took: float) -> str:
     prompt = draw_run((0, f"$ {COMMAND}", "default", True))
     note = draw_run((COLUMNS - 22, f"{SPEED:.0f} times as fast".rjust(22), "black", False))
     for place, (_, rows) in enumerate(kept):
-        parts.append(f'<g transform="translate(0 {place * height:.0f})"><g transform="translate(0 14)">{prompt}{note}</g>')
+        parts.append(
+            f'<g transform="translate(0 {place * height:.0f})"><g transform="translate(0 14)">{prompt}{note}</g>'
+        )
         parts += [
-            f'<use href="#r{ids[row]}" y="{14 + (number + 2) * LINE_HEIGHT}"/>' for number, row in enumerate(rows) if row
+            f'<use href="#r{ids[row]}" y="{14 + (number + 2) * LINE_HEIGHT}"/>'
+            for number, row in enumerate(rows)
+            if row
         ]
         parts.append("</g>")
     parts += ["</g>", "</svg>", f"<!-- a run of {took:.0f} seconds -->", "</svg>"]

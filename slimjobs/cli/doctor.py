@@ -102,7 +102,7 @@ def _look_at_application(modules: Sequence[str]) -> tuple[list[Finding], list[Wr
     if os.environ.get("DJANGO_SETTINGS_MODULE"):
         try:
             # Django comes with an application of Django's.
-            from slimjobs.doctor.django_settings import look  # noqa: PLC0415
+            from slimjobs.doctor.django_settings import look
         except ImportError:
             return findings, writers  # without django-rq
         for each in look():

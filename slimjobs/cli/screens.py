@@ -52,7 +52,7 @@ def open_screen() -> Iterator[Screen]:
     if sys.stdout.isatty():
         with suppress(ImportError):
             # rich comes with an extra, and only a terminal needs it.
-            from slimjobs.cli.rich_screens import open_rich_screen  # noqa: PLC0415
+            from slimjobs.cli.rich_screens import open_rich_screen
 
             with _keys_at_once(), open_rich_screen() as screen:
                 yield screen
@@ -73,8 +73,8 @@ def wait_for_key(seconds: float) -> str:
 def _keys_at_once() -> Iterator[None]:
     """Let keys be read without Enter, where the terminal can."""
     try:
-        import termios  # noqa: PLC0415  # Windows has none
-        import tty  # noqa: PLC0415
+        import termios  # Windows has none
+        import tty
     except ImportError:
         yield
         return

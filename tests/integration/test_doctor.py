@@ -284,7 +284,7 @@ def test_what_the_settings_of_django_name(redis: Redis, redis_url: str, tmp_path
     (tmp_path / "doctored_settings.py").write_text(SETTINGS)
     slimjobs.Queue("mail", connection=redis).enqueue(backlog_samples.give_text, 1)
     rq.Worker(["mail"], connection=redis).register_birth()  # type: ignore[no-untyped-call]
-    path = os.pathsep.join(filter(None, [os.path.dirname(queue_samples.__file__), os.environ.get("PYTHONPATH")]))  # noqa: PTH120
+    path = os.pathsep.join(filter(None, [os.path.dirname(queue_samples.__file__), os.environ.get("PYTHONPATH")]))  # noqa: PTH120  # the text of it
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "doctored_settings", "PYTHONPATH": path}
     finished = subprocess.run(
         [sys.executable, "-m", "slimjobs.cli", "doctor", "--json"],
