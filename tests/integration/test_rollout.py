@@ -10,7 +10,6 @@ import rq.job
 from queue_samples import count, failure, run_worker
 from rollout import BEGINS, QUEUE, Fleet, Rollout, part, write_versions
 from rq.registry import FailedJobRegistry
-from rq_versions import RQ
 
 import slimjobs
 from slimjobs.codec import MAGIC
@@ -21,15 +20,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-pytestmark = pytest.mark.skipif(RQ < (3, 0), reason="slimjobs.cron needs RQ 3.0, and each fleet has a cron process")
-
 STOCK_WORKER = part("stock", "-m", "rq.cli", "worker", "--with-scheduler", QUEUE)
 STOCK_CRON = part("stock", "-m", "rq.cli", "cron", "app.cron_config")
 SLIM_WORKER = ("-m", "rq.cli", "worker", "--worker-class", "slimjobs.Worker", QUEUE)
 SLIM_SCHEDULER = ("-m", "slimjobs.cli", "scheduler", QUEUE)
 OUR_REQUEUE = ("--job-class", "slimjobs.Job", "--serializer", "slimjobs.Serializer")
-
-
 WARNING = {"SLIMJOBS_MODE": "warn", "SLIMJOBS_MAX_BYTES": "10 KiB"}
 
 

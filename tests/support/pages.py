@@ -10,7 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # A test of the tests names one more.
 _BESIDE = [Path(name) for name in os.environ.get("PAGES_BESIDE", "").split(os.pathsep) if name]
-PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *_BESIDE)}
+_DOCS = ROOT / "docs"
+PAGES = {
+    **{path.stem: path for path in (ROOT / "README.md", *_BESIDE)},
+    **{path.relative_to(_DOCS).with_suffix("").as_posix(): path for path in sorted(_DOCS.rglob("*.md"))},
+}
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -27,7 +31,7 @@ class Block:
     """A fenced block of a page.
 
     Attributes:
-        page: The page's name, without its folder and ending.
+        page: The page's name: its path in docs/, without its ending, or "README".
         line: The line of the page on which its text begins.
         language: What its fence says.
         text: The text.

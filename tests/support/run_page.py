@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -29,7 +30,7 @@ class Page:
         self._module = ModuleType("page")
         sys.modules["page"] = self._module
         sys.path.insert(0, str(Path.cwd()))
-        for setup in (SETUPS / "common.py", SETUPS / f"{name.replace('-', '_').lower()}.py"):
+        for setup in (SETUPS / "common.py", SETUPS / f"{re.sub('[^a-z]', '_', name.lower())}.py"):
             if setup.exists():
                 exec(compile(setup.read_text(), str(setup), "exec"), vars(self._module))
 
