@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -138,3 +139,5 @@ def test_a_stock_worker_uses_up_the_retries_of_a_slim_job_which_runs_once_it_is_
     rq.job.requeue_job(job.id, redis)
     run_worker(slimjobs.SimpleWorker, QUEUE, redis)
     assert slimjobs.Job.fetch(job.id, connection=redis).return_value() == 3
+    with pytest.raises(UnpicklingError):
+        rq.job.Job.fetch(job.id, connection=redis).return_value()
