@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,16 +99,22 @@ def _run_page(folder: Path, redis_url: str, commands: Path, page: str) -> subpro
         "COLUMNS": "160",
     }
     skipped = [str(block.line) for block in blocks_of(page) if is_exception(block)]
-    return subprocess.run(
-        [sys.executable, str(SUPPORT / "run_page.py"), page, server, *skipped],
+    command = [sys.executable, str(SUPPORT / "run_page.py"), page, server, *skipped]
+    process = subprocess.Popen(
+        command,
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=MOST_SECONDS,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        output, _ = process.communicate(timeout=MOST_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what a page has started and not ended
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 RUN = [page for page in PAGES if any(block.language in {"python", "sh"} for block in blocks_of(page))]

@@ -49,13 +49,15 @@ def main() -> int:
     if name == "python":
         command = [sys.executable, *arguments]
         if "slimjobs.contrib.rq_dashboard" in arguments:
-            return run_for_a_moment(command)
+            return run_for_a_moment([*command, "--port", "0"])
         return os.execv(command[0], command)
     command = [sys.executable, "-m", MODULES[name], *arguments]
     if name == "rq" and arguments[0] in ("worker", "worker-pool"):
         command.append("--burst")
         if "PAGE_FORKS_NOT" in os.environ:  # hundreds of processes, which import the application each
             command = [word.replace("slimjobs.Worker", "slimjobs.SimpleWorker") for word in command]
+    if "exporter" in arguments and "--port" in arguments:  # the page's may be taken
+        command[command.index("--port") + 1] = "0"
     if (arguments and arguments[0] in FOREVER and "--burst" not in arguments) or "--watch" in arguments:
         return run_for_a_moment(command)
     return os.execv(command[0], command)
