@@ -55,7 +55,7 @@ class Due(NamedTuple):
         stored_bytes: What Redis holds of them.
         payload_bytes: About what that is before compression, by the beginnings of some; where none is small enough to
             be looked at, as much as is stored.
-        is_sampled: Whether some were looked at.
+        is_sampled: Whether all were that were to be looked at.
     """
 
     queue: str
@@ -66,7 +66,7 @@ class Due(NamedTuple):
 
     @property
     def held_bytes(self) -> int:
-        """About what the process of an RQScheduler takes that reads them; at least that, where none was looked at."""
+        """About what the process of an RQScheduler takes that reads them; at least that, where not `is_sampled`."""
         return self.stored_bytes + self.payload_bytes + self.jobs * _JOB_BYTES + _PROCESS_BYTES
 
 
@@ -107,4 +107,4 @@ def _due(connection: Redis, queue: str, until: float) -> Due:
     beginnings = [beginning for beginning in sample if beginning]
     ratio = sum(map(inflation, beginnings)) / len(beginnings) if beginnings else 1.0
     payload_bytes = stored_bytes - data_bytes + round(data_bytes * ratio)
-    return Due(queue, len(ids), stored_bytes, payload_bytes, bool(beginnings))
+    return Due(queue, len(ids), stored_bytes, payload_bytes, is_sampled=len(beginnings) == len(sample))

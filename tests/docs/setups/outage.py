@@ -9,7 +9,7 @@ import rq
 
 STATUSES = {"slimjobs health": 2}
 
-stock = page_backlog.fill(redis, 1_000_000, large_jobs=160, small_jobs=40)
+stock = page_backlog.fill(redis, 1_000_000, large_jobs=260, small_jobs=40)
 worker = subprocess.Popen([sys.executable, "-m", "rq.cli", "worker", "--quiet", "five_minutes"])
 while not rq.Worker.all(redis):
     pass
