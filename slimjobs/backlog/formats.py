@@ -25,7 +25,8 @@ IN_FLIGHT = ("queued", "scheduled", "deferred", "started", "rate_limited", "read
 REQUEUEABLE = ("failed", "stopped")
 OTHER = "unknown"
 
-_BEGINNING_BYTES = 64
+# The tables of zlib data alone may take 550 bytes (RFC 1951, 3.2.7).
+_BEGINNING_BYTES = 1024
 # A script copies the whole payload to see its beginning, which takes some 1 us a KiB. Of larger ones some are fetched
 # instead, as a worker would, and stand for the others of their task.
 _PEEKED_BYTES = 64 * 2**10

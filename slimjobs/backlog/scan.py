@@ -37,7 +37,7 @@ _FEWEST_KEYS, _MOST_KEYS = 20, 120
 _REST = 2.3
 # The beginning of a payload, where nothing else tells the task: no more is copied than this inside Redis.
 _PEEKED_BYTES = 16 * 2**10
-_BEGINNING_BYTES = 256
+_BEGINNING_BYTES = 1024
 
 # ARGV: cursor, keys a step, the bytes from which a job is told of by itself.
 _STEP = f"""

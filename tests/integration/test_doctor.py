@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from datetime import timedelta
@@ -249,6 +250,10 @@ def test_each_payload_is_told_by_its_beginning(redis: Redis, make_app: Any) -> N
         queue.enqueue_in(timedelta(hours=1), backlog_samples.give_text, "y" * 1000)
     for _ in range(10):
         stock.enqueue("doctored.large", LARGE)
+    # Their zlib data begins with large tables.
+    letters = [chr(code) for code in range(32, 1000)]
+    for size in (1_000, 20_000, 60_000):
+        stock.enqueue("doctored.tables", "".join(random.Random(size).choices(letters, range(1, 969), k=size)))
     damaged = stock.enqueue("doctored.damaged")
     redis.hset(damaged.key, "data", b"\x00\x01")
     scan = FormatScan(redis, ["mail"])
@@ -259,6 +264,7 @@ def test_each_payload_is_told_by_its_beginning(redis: Redis, make_app: Any) -> N
     assert found.on("mail", ["failed", "stopped"]) == {"pickle": 2}
     assert {name.task: counts for name, counts in found.by_name.items() if "doctored" in name.task} == {
         "doctored.large": {"pickle": 10},
+        "doctored.tables": {"pickle": 3},
         "doctored.damaged": {"unknown": 1},
     }
     assert found.assumed == 7
