@@ -19,7 +19,7 @@ STOREYS = {
     "cli": "commands",
     "pytest_plugin": "tests of applications",
     "__init__": "the public names",
-    "contrib": "other products, and what Redis holds",
+    "doctor": "other products, what Redis holds, and whether all agree",
     "worker": "processes",
     "decorator": "what an application calls",
     "writing": "jobs in Redis",
