@@ -181,7 +181,7 @@ def test_killed_at_any_moment_every_job_is_there_once_and_runs(redis: Redis, red
     # Two at once, to the end.
     both = [start_repack(redis_url) for _ in range(2)]
     for process in both:
-        process.communicate(timeout=60)
+        process.communicate(timeout=queue_samples.DEADLINE_SECONDS)
     assert slim_ones(redis, jobs) == len(jobs)
     assert {key: redis.dump(key) for key in before} == before
     slim = slimjobs.Queue("mail", connection=redis)
@@ -197,7 +197,7 @@ def kill_at(redis: Redis, redis_url: str, jobs: list[Any], most: int) -> None:
     while slim_ones(redis, jobs) < most:
         assert process.poll() is None
     process.kill()
-    process.communicate(timeout=60)  # the pipe ends when the last process has closed it
+    process.communicate(timeout=queue_samples.DEADLINE_SECONDS)  # the pipe ends when the last process has closed it
 
 
 def start_repack(redis_url: str) -> subprocess.Popen[bytes]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 180
 
 
 @pytest.fixture

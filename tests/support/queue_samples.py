@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "QUEUE_SAMPLES_REDIS_URL"
 SUPPORT_FOLDER = Path(__file__).parent
-DEADLINE_SECONDS = 60
+# For machines that are busy with other things: the gate runs several suites at a time.
+DEADLINE_SECONDS = 180
 
 
 @lru_cache(maxsize=1)
