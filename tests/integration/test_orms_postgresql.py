@@ -90,6 +90,14 @@ def kill_all(server: PostgresServer, database: str) -> int:
         return sum(is_ended for (is_ended,) in ended)
 
 
+def await_connections(server: PostgresServer, database: str, count: int) -> None:
+    """Wait until a database has so many connections: the process of one that was closed ends a moment later."""
+    with psycopg.connect(server.url, autocommit=True) as other:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        while other.execute(query, [database]).fetchone() != (count,):
+            pass
+
+
 class Databases:
     """The two databases, and the engines that a test makes for them.
 
@@ -530,7 +538,8 @@ def test_peewee_makes_a_connection_that_died_while_it_was_idle_again(
     with database.connection_context(), ThreadPoolExecutor(1) as other:
         other.submit(database.connect).result()
         other.submit(database.close).result()
-        assert kill_all(postgres, "cards") == (2 if kind is PooledPostgresqlDatabase else 1)
+        await_connections(postgres, "cards", 2 if kind is PooledPostgresqlDatabase else 1)
+        kill_all(postgres, "cards")
         assert load(Ref(name(Card), 1))[0].title == "one"
         assert not database.is_closed()
         with pytest.raises(peewee.OperationalError, match="the connection is closed"):
