@@ -77,9 +77,9 @@ def fake_redis() -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL for the tests alone; SLIMJOBS_TEST_POSTGRES_URL names another server."""
-    with run_postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+    with run_postgres_server() as server:
         yield server
 
 

@@ -2,7 +2,7 @@
 
 A pickle runs whatever code it names, may take any amount of memory, and may never end. So this process may hold no more
 than it is told, has no connection to Redis, and is ended by its parent when it takes too long. Each message is a length
-(4 bytes, big-endian) and a msgpack map, in both directions.
+(4 bytes, big-endian) and a msgpack map, in both directions; the payload follows the one that tells of it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def serve(source: BinaryIO, target: BinaryIO, *, every: bool = False) -> None:
     """Answer each job that comes with its new fields, or with the reason why there are none."""
     while (message := read_message(source)) is not None:
         try:
-            answer = convert(message["data"], message["meta"], every=every)
+            answer = convert(source.read(message["data_bytes"]), message["meta"], every=every)
         except CannotConvertError as error:
             answer = {"problem": str(error)}
         except SlimjobsError as error:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 OK, WARNING, CRITICAL = 0, 1, 2
 # A limit of time is warned about from this part of it on.
 _WARNED_PART = 0.2
+# With each heartbeat a scheduler keeps its locks for its interval and a minute (RQ 2.6 to 3.0, RQScheduler.heartbeat).
+_LOCK_SECONDS = 60
+_OVERDUE_SECONDS = 20
 # `rq.cron.CronScheduler` tells of itself once a minute at least.
 _CRON_HEARTBEAT_SECONDS = 150
 
@@ -132,13 +135,22 @@ class Health:
             words = f"none has the lock, and {scheduled:,} jobs are scheduled; {hint}"
             yield Check("scheduler", queue, CRITICAL, words)
         else:
-            yield Check("scheduler", queue, OK, f"{text(lock)} has the lock, and {scheduled:,} jobs are scheduled")
+            yield self._check_heartbeat(queue, text(lock), f"{scheduled:,} jobs are scheduled")
         late_seconds = self._now - first[0][1]
         if late_seconds <= 0:
             yield Check("late", queue, OK, f"the next job is due in {format_seconds(-late_seconds)}")
         else:
             level = self._level(late_seconds, self._bounds.late_seconds)
             yield Check("late", queue, level, f"the oldest due job is {format_seconds(late_seconds)} late")
+
+    def _check_heartbeat(self, queue: str, name: str, words: str) -> Check:
+        """Return whether the scheduler that has a lock is alive: a dead one keeps it for a minute."""
+        expires_ms: Any = self._connection.pttl(SCHEDULER_LOCK_PREFIX + queue)
+        overdue_seconds = _LOCK_SECONDS - expires_ms / 1000 if expires_ms >= 0 else 0.0
+        if overdue_seconds > _OVERDUE_SECONDS:
+            words = f"{name} has the lock, but its heartbeat is {format_seconds(overdue_seconds)} overdue; {words}"
+            return Check("scheduler", queue, WARNING, words)
+        return Check("scheduler", queue, OK, f"{name} has the lock, and {words}")
 
     def _check_finished(self, queue: str) -> Check:
         ended = self._last_end(queue)

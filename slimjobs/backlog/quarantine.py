@@ -12,26 +12,34 @@ from uuid import uuid4
 
 from redis.exceptions import WatchError
 
+from slimjobs.backlog import pace
 from slimjobs.backlog.keys import EXECUTIONS_PREFIX, KEY_PREFIX, QUARANTINE_PREFIX, QUEUE_PREFIX, text
+from slimjobs.backlog.pieces import read_field
 from slimjobs.backlog.records import RecordWriter
-from slimjobs.backlog.snapshots import find_neighbours, keys_of, take
+from slimjobs.backlog.snapshots import find_places, keys_of, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from redis import Redis
 
     from slimjobs.backlog.records import Record
     from slimjobs.backlog.rows import JobRow
+    from slimjobs.backlog.snapshots import Place
 
 # What is read, written and removed together: little enough that it can be repeated one by one when a job changes.
 _BATCH_JOBS, _BATCH_BYTES = 10, 2 * 2**20
+# How many jobs are asked for who waits for them at once.
+_STEP_JOBS = 100
+_VERB = "wait for it, and will until it is back"
 
-# KEYS: those of the job, of its executions, of its queue's list, of the quarantine. ARGV: id, status, whether it is
-# listed in the queue, then registry and score in turns. Whatever fails does so before the first write.
+# KEYS: those of the job, of its executions, of its queue's list, of the quarantine. ARGV: id, status, from which end of
+# the queue's list it is looked for (1 or -1, 0 for not at all), then registry and score in turns. Whatever fails does
+# so before the first write.
 _REMOVE = """
-local id, status, is_queued = ARGV[1], ARGV[2], ARGV[3] == '1'
+local id, status, from = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = redis.call('HGET', KEYS[1], 'status') or ''
 if now ~= status then return now == '' and 'it is gone' or 'it is ' .. now .. ' now' end
 if now == 'started' or redis.call('EXISTS', KEYS[5]) == 1 then return 'it runs' end
@@ -40,7 +48,7 @@ for i = 4, #ARGV, 2 do
   local score = redis.call('ZSCORE', ARGV[i], id)
   if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) then return 'it has moved' end
 end
-if is_queued and redis.call('LREM', KEYS[6], 1, id) == 0 then return 'a worker has just taken it' end
+if from ~= 0 and redis.call('LREM', KEYS[6], from, id) == 0 then return 'a worker has just taken it' end
 redis.call('SADD', KEYS[7], id)
 for i = 4, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
@@ -70,13 +78,15 @@ class Quarantine:
     Args:
         connection: The Redis.
         path: The file, which must not exist.
+        deep: Whether jobs are taken out of the middle of very long queues too, see `pace.DEEP_PLACES`.
 
     Raises:
         ConfigurationError: It exists, or cannot be written.
     """
 
-    def __init__(self, connection: Redis, path: Path) -> None:
+    def __init__(self, connection: Redis, path: Path, *, deep: bool = False) -> None:
         self._connection = connection
+        self._deep = deep
         self._key = QUARANTINE_PREFIX + uuid4().hex
         self._remove = connection.register_script(_REMOVE)
         about = {"quarantine": self._key, "prefix": KEY_PREFIX, "created_at": datetime.now(timezone.utc).isoformat()}
@@ -88,62 +98,93 @@ class Quarantine:
         for row in rows:
             if row.measured.name.state == "queued":
                 by_queue.setdefault(row.measured.name.queue, set()).add(row.id)
-        neighbours: dict[str, tuple[bytes, bytes]] = {}
+        places: dict[str, Place] = {}
         for queue, ids in by_queue.items():
-            neighbours |= find_neighbours(self._connection, queue, ids)
+            places |= find_places(self._connection, queue, ids)
         # In the order of the lists, in which they will be put back.
-        places = {job_id: place for place, job_id in enumerate(neighbours)}
-        for batch in _batches(sorted(rows, key=lambda row: places.get(row.id, len(places)))):
-            outcomes = self._try([row.id for row in batch], neighbours)
+        order = {job_id: number for number, job_id in enumerate(places)}
+        for batch in _batches(sorted(rows, key=lambda row: order.get(row.id, len(order))), places):
+            outcomes = self._try(batch, places)
             if outcomes is None:  # one of them has changed meanwhile
-                outcomes = [each for row in batch for each in self._try_alone(row.id, neighbours)]
+                outcomes = [each for row in batch for each in self._try_alone(row, places)]
             yield from outcomes
 
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
 
-    def _try_alone(self, job_id: str, neighbours: dict[str, tuple[bytes, bytes]]) -> list[Outcome]:
-        return self._try([job_id], neighbours) or [Outcome(job_id, "it was written to meanwhile")]
+    def _try_alone(self, row: JobRow, places: dict[str, Place]) -> list[Outcome]:
+        return self._try([row], places) or [Outcome(row.id, "it was written to meanwhile")]
 
-    def _try(self, ids: Sequence[str], neighbours: dict[str, tuple[bytes, bytes]]) -> list[Outcome] | None:
+    def _try(self, rows: Sequence[JobRow], places: dict[str, Place]) -> list[Outcome] | None:
         """Return what became of jobs, or None where one of them was written to meanwhile and none was removed."""
         with self._connection.pipeline() as pipeline:
-            pipeline.watch(*(key for job_id in ids for key in keys_of(job_id)))  # type: ignore[no-untyped-call]
+            pipeline.watch(*(key for row in rows for key in keys_of(row.id)))  # type: ignore[no-untyped-call]
             outcomes: list[Outcome] = []
             records: list[Record] = []
-            for job_id in ids:
-                record = take(self._connection, job_id, neighbours)
-                problem = _find_problem(record)
+            for row in rows:
+                record = take(self._connection, row, places)
+                problem = _find_problem(record) or self._find_depth(places.get(row.id))
                 if record is None or problem:
-                    outcomes.append(Outcome(job_id, problem))
+                    outcomes.append(Outcome(row.id, problem))
                 else:
                     records.append(record)
             if not records:
                 return outcomes
-            self._writer.append(records)
+            self._writer.append(records, self._read_large)
             pipeline.multi()
             for record in records:
-                self._remove(*_call(record, self._key), client=pipeline)
+                self._remove(*_call(record, self._key, places), client=pipeline)
             try:
-                answers: list[Any] = pipeline.execute()
+                with pace.resting():
+                    answers: list[Any] = pipeline.execute()
             except WatchError:
                 return None
         for record, answer in zip(records, answers, strict=True):
             dependents = tuple(text(each) for each in record["dependents"])
-            outcomes.append(Outcome(record["id"], text(answer), dependents, "wait for it, and will until it is back"))
+            outcomes.append(Outcome(record["id"], text(answer), dependents, _VERB))
         return outcomes
 
+    def _read_large(self, job_id: str, name: bytes) -> AbstractContextManager[tuple[int, Iterator[bytes]]]:
+        return read_field(self._connection, keys_of(job_id)[0], name)
 
-def _batches(rows: Sequence[JobRow]) -> Iterator[list[JobRow]]:
+    def _find_depth(self, place: Place | None) -> str:
+        if self._deep or place is None or place.depth <= pace.DEEP_PLACES:
+            return ""
+        return f"it is {place.depth:,} places deep in its queue, where Redis would be held up; see --deep"
+
+
+def find_dependents(connection: Redis, ids: Sequence[str]) -> Iterator[Outcome]:
+    """Yield those of some jobs that others wait for.
+
+    Args:
+        connection: The Redis.
+        ids: The ids of the jobs.
+    """
+    for start in range(0, len(ids), _STEP_JOBS):
+        step = ids[start : start + _STEP_JOBS]
+        with connection.pipeline(transaction=False) as pipeline:
+            for job_id in step:
+                pipeline.smembers(keys_of(job_id)[2])
+            found = pipeline.execute(raise_on_error=False)
+        for job_id, others in zip(step, found, strict=True):
+            if others and not isinstance(others, Exception):
+                yield Outcome(job_id, "", tuple(sorted(map(text, others))), _VERB)
+
+
+def _batches(rows: Sequence[JobRow], places: Mapping[str, Place]) -> Iterator[list[JobRow]]:
     batch: list[JobRow] = []
-    size_bytes = 0
+    size_bytes = depth = 0
     for row in rows:
-        if batch and (len(batch) == _BATCH_JOBS or size_bytes + row.measured.stored_bytes > _BATCH_BYTES):
+        job_depth = places[row.id].depth if row.id in places else 0
+        is_full = len(batch) == _BATCH_JOBS or size_bytes + row.measured.stored_bytes > _BATCH_BYTES
+        # All of a batch are removed in one step.
+        if batch and (is_full or depth + job_depth > pace.DEEP_PLACES):
             yield batch
-            batch, size_bytes = [], 0
+            batch, size_bytes, depth = [], 0, 0
         batch.append(row)
         size_bytes += row.measured.stored_bytes
+        depth += job_depth
     if batch:
         yield batch
 
@@ -162,9 +203,10 @@ def _find_problem(record: Record | None) -> str:
     return ""
 
 
-def _call(record: Record, quarantine_key: str) -> tuple[list[str], list[Any]]:
+def _call(record: Record, quarantine_key: str, places: Mapping[str, Place]) -> tuple[list[str], list[Any]]:
     """Return the keys and arguments of the script that removes a job."""
     job_id, status = record["id"], record["fields"].get(b"status", b"")
     keys = [*keys_of(job_id), EXECUTIONS_PREFIX + job_id, QUEUE_PREFIX + record["queue"], quarantine_key]
-    places = [word for place in record["zsets"] for word in place]
-    return keys, [job_id, status, int(status == b"queued"), *places]
+    words = [word for place in record["zsets"] for word in place]
+    end = places[job_id].nearer_end if status == b"queued" else 0
+    return keys, [job_id, status, end, *words]

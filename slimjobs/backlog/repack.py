@@ -11,12 +11,14 @@ from redis.exceptions import WatchError
 
 from slimjobs.backlog.converting import read_message, write_message
 from slimjobs.backlog.keys import JOB_PREFIX, text
+from slimjobs.backlog.pieces import read_field
 from slimjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from redis import Redis
+    from redis.client import Pipeline
 
     from slimjobs.backlog.rows import JobRow
 
@@ -57,15 +59,20 @@ class Converter:
         self._command += [word for module in app for word in ("--app", module)]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def convert(self, data: bytes, meta: bytes) -> dict[str, Any]:
+    def convert(self, size_bytes: int, pieces: Iterable[bytes], meta: bytes) -> dict[str, Any]:
         """Return the new fields of a job, or its "problem".
+
+        Args:
+            size_bytes: How long its payload is, as it is stored.
+            pieces: The payload.
+            meta: Its meta as it is stored, b"" where there is none.
 
         Raises:
             ConfigurationError: The application cannot be imported.
         """
         if self._process is None:
             self._start()
-        answer = self._ask({"data": data, "meta": meta})
+        answer = self._ask({"data_bytes": size_bytes, "meta": meta}, pieces)
         if answer is None:
             self.close()
             return {"problem": "its process was ended: it took too long, or too much memory"}
@@ -87,11 +94,14 @@ class Converter:
             hint = "Run it where `python -c 'import ...'` works; the error is above."
             raise ConfigurationError("the application cannot be imported", hint=hint)
 
-    def _ask(self, message: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, message: dict[str, Any], pieces: Iterable[bytes]) -> dict[str, Any] | None:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
             write_message(self._process.stdin, message)  # type: ignore[arg-type]
+            for piece in pieces:
+                self._process.stdin.write(piece)
+            self._process.stdin.flush()
         except BrokenPipeError:
             return None
         return self._receive()
@@ -114,23 +124,25 @@ def repack(connection: Redis, rows: Sequence[JobRow], converter: Converter, *, w
     """
     for row in rows:
         with connection.pipeline() as pipeline:
-            key = JOB_PREFIX + row.id
-            pipeline.watch(key)  # type: ignore[no-untyped-call]
-            fields: Any = connection.hmget(key, ["status", "data", "meta"])
-            status, data, meta = fields
-            before_bytes = len(data or b"") + len(meta or b"")
-            if data is None or text(status) == "started":
-                problem = "it is gone" if data is None else "it runs"
-                yield Repacked(row.id, row.measured.name.task, before_bytes, before_bytes, problem)
-                continue
-            found = converter.convert(data, meta or b"")
-            problem = found.get("problem", "")
-            after_bytes = before_bytes if problem else len(found["data"]) + len(found["meta"])
-            if not problem and writes:
-                pipeline.multi()
-                pipeline.hset(key, mapping={name: value for name, value in found.items() if value or name != "meta"})
-                try:
-                    pipeline.execute()
-                except WatchError:
-                    problem, after_bytes = "it was written to meanwhile", before_bytes
-            yield Repacked(row.id, row.measured.name.task, before_bytes, after_bytes, problem)
+            yield _repack(connection, pipeline, row, converter, writes=writes)
+
+
+def _repack(connection: Redis, pipeline: Pipeline, row: JobRow, converter: Converter, *, writes: bool) -> Repacked:
+    key = JOB_PREFIX + row.id
+    pipeline.watch(key)  # type: ignore[no-untyped-call]
+    fields: Any = connection.hmget(key, ["status", "meta"])
+    status, meta = text(fields[0]), fields[1] or b""
+    with read_field(connection, key, b"data") as (data_bytes, pieces):
+        problem = "it is gone" if not data_bytes else "it runs" if status == "started" else ""
+        found = {"problem": problem} if problem else converter.convert(data_bytes, pieces, meta)
+    before_bytes = data_bytes + len(meta)
+    problem = found.get("problem", "")
+    after_bytes = before_bytes if problem else len(found["data"]) + len(found["meta"])
+    if writes and not problem:
+        pipeline.multi()
+        pipeline.hset(key, mapping={name: value for name, value in found.items() if value or name != "meta"})
+        try:
+            pipeline.execute()
+        except WatchError:
+            problem, after_bytes = "it was written to meanwhile", before_bytes
+    return Repacked(row.id, row.measured.name.task, before_bytes, after_bytes, problem)

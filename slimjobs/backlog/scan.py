@@ -39,11 +39,14 @@ _REST = 2.3
 _PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 1024
 
-# ARGV: cursor, keys a step, the bytes from which a job is told of by itself.
+# ARGV: cursor, keys a step, the bytes from which a job is told of by itself, and which jobs are meant (msgpack): with
+# these states, on these queues, and by themselves those whose task begins so or is not known here.
 _STEP = f"""
 local call, try, find, sub = redis.call, redis.pcall, string.find, string.sub
 local registries = {{{", ".join(f"{state} = '{prefix}'" for state, prefix in REGISTRY_PREFIXES.items())}}}
 local more_than, names, numbers, sizes, rows, n = tonumber(ARGV[3]), {{}}, {{}}, {{}}, {{}}, 0
+local meant = cmsgpack.unpack(ARGV[4])
+local states, queues, prefix = meant.states, meant.queues, meant.task
 
 -- 1 where the registry of its state lists a job, and 0 where it does not.
 local function is_listed(id, key, state, origin)
@@ -59,8 +62,9 @@ end
 local found = call('SCAN', ARGV[1], 'MATCH', '{JOB_PREFIX}*', 'COUNT', ARGV[2])
 for _, key in ipairs(found[2]) do
   local fields = try('HMGET', key, 'status', 'origin', 'description')
-  if not fields.err then -- else it is no hash: beside a job are the ids of those that wait for it
-    local state, origin, description = fields[1] or '', fields[2] or '', fields[3] or ''
+  local state, origin, description = fields[1] or '', fields[2] or '', fields[3] or ''
+  -- What is no hash are the ids of those that wait for a job, beside it.
+  if not fields.err and (not states or states[state]) and (not queues or queues[origin]) then
     local data_bytes = call('HSTRLEN', key, 'data')
     local stored_bytes = data_bytes + #description + call('HSTRLEN', key, 'meta')
     local error_bytes, result_bytes, flags = 0, 0, 5
@@ -100,7 +104,7 @@ for _, key in ipairs(found[2]) do
     end
     sizes[n + 1], sizes[n + 2], sizes[n + 3] = number * 8 + flags, stored_bytes, data_bytes
     sizes[n + 4], sizes[n + 5], n = result_bytes, error_bytes, n + 5
-    if stored_bytes > more_than then
+    if stored_bytes > more_than and (beginning or sub(task, 1, #prefix) == prefix) then
       rows[#rows + 1] = {{sub(key, {len(JOB_PREFIX) + 1}), n / 5, call('HGET', key, 'created_at') or ''}}
     end
   end
@@ -122,14 +126,24 @@ class Scan:
         connection: The Redis; decoded responses must be off.
         queues: The names of the queues that are asked for; all where there is none.
         more_than: Jobs of more stored bytes are told of one by one; may be changed between steps.
+        states: The states that are asked for; all where there is none.
+        task: What the tasks of jobs begin with that are told of one by one; others may be among them.
 
     Attributes:
         keys_seen: How many keys were looked at so far, jobs or not; `DBSIZE` of them is all.
     """
 
-    def __init__(self, connection: Redis, queues: Collection[str] = (), more_than: int = NO_ROWS) -> None:
+    def __init__(
+        self,
+        connection: Redis,
+        queues: Collection[str] = (),
+        more_than: int = NO_ROWS,
+        states: Collection[str] = (),
+        task: str = "",
+    ) -> None:
         self._connection = connection
-        self._queues = frozenset(queues)
+        meant: dict[str, Any] = {"queues": dict.fromkeys(queues, True), "states": dict.fromkeys(states, True)}
+        self._meant: Any = msgpack.packb({"task": task, **{name: value for name, value in meant.items() if value}})
         self._names: dict[tuple[bytes, bytes, bytes], Name] = {}
         self.more_than = more_than
         self.keys_seen = 0
@@ -155,9 +169,9 @@ class Scan:
 
     def _step(self, cursor: bytes, count: int) -> Any:
         try:
-            return self._connection.evalsha(_STEP_SHA, 0, cursor, count, self.more_than)
+            return self._connection.evalsha(_STEP_SHA, 0, cursor, count, self.more_than, self._meant)
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
-            return self._connection.eval(_STEP, 0, cursor, count, self.more_than)
+            return self._connection.eval(_STEP, 0, cursor, count, self.more_than, self._meant)
 
     def _travel_seconds(self) -> float:
         """Return how long a command takes that does nothing."""
@@ -178,9 +192,6 @@ class Scan:
             for number, stored, data, result, error in zip(fields, fields, fields, fields, fields, strict=True)
         ]
         rows = [JobRow(text(job_id), text(created_at), measured[place - 1]) for job_id, place, created_at in raw_rows]
-        if self._queues:
-            measured = [job for job in measured if job.name.queue in self._queues]
-            rows = [row for row in rows if row.measured.name.queue in self._queues]
         return Step(measured, rows)
 
     def _name(self, state: bytes, queue: bytes, task: bytes, is_beginning: bool) -> Name:

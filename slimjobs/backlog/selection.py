@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
@@ -43,7 +44,8 @@ class Selection:
         before = ""
         if self.older_than is not None:
             before = (datetime.now(timezone.utc) - timedelta(seconds=self.older_than)).isoformat()
-        scan = Scan(connection, self.queues, -1 if self.larger_than is None else self.larger_than)
+        more_than = -1 if self.larger_than is None else self.larger_than
+        scan = Scan(connection, self.queues, more_than, self.states, re.split(r"[*?[]", self.task)[0])
         for step in scan:
             yield [row for row in step.rows if self._has(row, before)]
 

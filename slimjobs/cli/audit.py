@@ -50,8 +50,8 @@ the 99th percentile are exact to 1 percent. "inflated" is about what payloads ar
 slimjobs has counted.
 
 exit status:
-  0; 1 when a job is larger than --larger-than, Redis cannot be reached, or the file of --html cannot be written; 2 when
-  the arguments are wrong.
+  0; 1 when a job is larger than --larger-than; 2 when the arguments are wrong, Redis cannot be reached, or the file of
+  --html cannot be written.
 """
 HOUR_SECONDS = 3600
 

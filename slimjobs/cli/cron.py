@@ -26,8 +26,8 @@ examples:
   slimjobs cron app.cron_config          a module
 
 exit status:
-  0 after SIGTERM or Ctrl-C; 1 when jobs are refused, the configuration cannot be imported or Redis cannot be
-  reached at the start; 2 when the arguments are wrong.
+  0 after SIGTERM or Ctrl-C; 2 when the arguments are wrong, jobs are refused, the configuration cannot be imported or
+  Redis cannot be reached at the start.
 """
 
 
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not isinstance(error.__cause__, Exception):
             raise  # a refusal, which `main` prints
         print(f"slimjobs: {error}", file=sys.stderr)
-        return 1
+        return 2
     scheduler.start()  # type: ignore[no-untyped-call]  # RQ's
     return 0

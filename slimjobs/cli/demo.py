@@ -53,8 +53,8 @@ examples:
                                          on a Redis of yours, in a database that is empty
 
 exit status:
-  0 when slimjobs sent every reader the right email exactly once, whatever stock RQ did; 1 when not, or after an
-  error; 2 when the arguments are wrong.
+  0 when slimjobs sent every reader the right email exactly once, whatever stock RQ did; 1 when not; 2 when the
+  arguments are wrong, or after an error.
 """
 
 

@@ -46,7 +46,8 @@ modules hold. Workers and schedulers of slimjobs tell Redis what they read; of t
 is known. Payloads are told by their first bytes. Of those above 64 KiB a few of each task are looked at.
 
 exit status:
-  0 when all agree; 1 when there is something to fix, or Redis cannot be reached; 2 when the arguments are wrong.
+  0 when all agree; 1 when there is something to fix, a Redis that cannot be reached among it; 2 when the arguments are
+  wrong.
 """
 LEVELS = ("OK", "WARNING", "CRITICAL")
 

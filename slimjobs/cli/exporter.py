@@ -29,7 +29,7 @@ To add the metrics to an application's own:
   REGISTRY.register(BacklogCollector(Redis()))
 
 exit status:
-  0 after SIGTERM or Ctrl-C; 1 when the port is taken, or prometheus-client is missing; 2 when the arguments are wrong.
+  0 after SIGTERM or Ctrl-C; 2 when the arguments are wrong, the port is taken, or prometheus-client is missing.
 """
 
 

@@ -33,7 +33,8 @@ It goes by what RQ's processes leave in Redis, so that it works on any RQ, and s
 EPILOG = """\
 checks, a line each:
   workers     CRITICAL where jobs wait and there is no worker, or workers are suspended; WARNING without a worker
-  scheduler   CRITICAL where jobs are scheduled and no scheduler has the queue's lock
+  scheduler   CRITICAL where jobs are scheduled and no scheduler has the queue's lock; WARNING where the one that has it
+              has not told for 20 s that it is alive
   late        how late the oldest due job is: CRITICAL above --max-late, WARNING above a fifth of it
   finished    when a job last ended, held against the same where jobs wait
   cron        CRITICAL where no cron scheduler was seen for 2 minutes, or no cron job enqueued within --max-silence

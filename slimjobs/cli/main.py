@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit status: the command's, 1 after an error, 141 when the reader of the output went away (as the shell
+        The exit status: the command's, 2 after an error, 141 when the reader of the output went away (as the shell
         counts SIGPIPE), 130 after Ctrl-C.
     """
     parser = _build_parser()
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + int(signal_number)
     except (SlimjobsError, RedisError) as error:
         print(f"slimjobs: {error}", file=sys.stderr)
-        return 1
+        return 2
     return status
 
 

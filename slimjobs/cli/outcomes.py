@@ -1,8 +1,9 @@
-"""Print what became of jobs: how many, those that were left with the reason, and who waits for them."""
+"""What became of jobs that were moved: how many, those that were left with the reason, and who waits for them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,28 +14,73 @@ if TYPE_CHECKING:
 _MOST_LINES = 20
 
 
-def show(outcomes: Iterable[Outcome], scene: Nobody, done: str) -> int:
-    """Print outcomes as they come.
+@dataclass
+class Tally:
+    """Outcomes that were counted.
+
+    Attributes:
+        done: How many jobs were moved.
+        left: Those that were left where they are, with their problem.
+        waited_for: Those that were moved and that others wait for, or that wait in vain.
+    """
+
+    done: int = 0
+    left: list[Outcome] = field(default_factory=list)
+    waited_for: list[Outcome] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 where a job was left."""
+        return int(bool(self.left))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as values that JSON has."""
+        return {
+            "done": self.done,
+            "left": [{"id": outcome.id, "reason": outcome.problem} for outcome in self.left],
+            "others": [{"id": outcome.id, "jobs": list(outcome.others)} for outcome in self.waited_for],
+        }
+
+
+def count(outcomes: Iterable[Outcome], scene: Nobody) -> Tally:
+    """Count outcomes as they come.
 
     Args:
         outcomes: What became of each job.
         scene: Shows the progress.
-        done: What became of those without a problem.
-
-    Returns:
-        The exit status: 1 where a job has a problem.
     """
-    good, left, lines = 0, 0, []
+    tally = Tally()
     for number, outcome in enumerate(outcomes, 1):
-        good, left = good + (not outcome.problem), left + bool(outcome.problem)
         if outcome.problem:
-            lines.append(f"  {outcome.id}: left where it is, {outcome.problem}")
-        elif outcome.others:
-            lines.append(f"  {outcome.id}: {', '.join(outcome.others[:5])} {outcome.verb}")
+            tally.left.append(outcome)
+        else:
+            tally.done += 1
+            if outcome.others:
+                tally.waited_for.append(outcome)
         scene.update(number)
-    print(f"\n{good:,} jobs {done}" + (f", {left:,} left" if left else ""))
+    return tally
+
+
+def show(tally: Tally, done: str) -> None:
+    """Print what was counted.
+
+    Args:
+        tally: What was counted.
+        done: What became of the jobs that were moved.
+    """
+    print(f"\n{tally.done:,} jobs {done}" + (f", {len(tally.left):,} left" if tally.left else ""))
+    show_lines([f"  {outcome.id}: left where it is, {outcome.problem}" for outcome in tally.left])
+    show_others(tally.waited_for)
+
+
+def show_others(outcomes: Iterable[Outcome]) -> None:
+    """Print who waits for jobs."""
+    show_lines([f"  {outcome.id}: {', '.join(outcome.others[:5])} {outcome.verb}" for outcome in outcomes])
+
+
+def show_lines(lines: list[str]) -> None:
+    """Print lines, and how many more there are."""
     for line in lines[:_MOST_LINES]:
         print(line)
     if len(lines) > _MOST_LINES:
         print(f"  and {len(lines) - _MOST_LINES:,} more")
-    return int(left > 0)

@@ -39,3 +39,15 @@ def add_queue(parser: argparse.ArgumentParser, summary: str = "only this queue")
 def add_json(parser: argparse.ArgumentParser, summary: str = "print JSON") -> None:
     """Add the option for scripts."""
     parser.add_argument("--json", action="store_true", help=summary)
+
+
+def add_apply(parser: argparse.ArgumentParser) -> None:
+    """Add the option without which nothing is changed."""
+    parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
+
+
+def add_deep(parser: argparse.ArgumentParser) -> None:
+    """Add the option for very long queues."""
+    parser.add_argument(
+        "--deep", action="store_true", help="also in the middle of very long queues, where each job holds Redis up"
+    )

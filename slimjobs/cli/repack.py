@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs.backlog.repack import Converter, Repacked, repack
 from slimjobs.cli import kinds, parsers, selecting, tables
@@ -33,8 +34,8 @@ A pickle runs whatever code it names. --trust-pickle says that you trust everybo
 jobs are unpickled in a process of its own, which may take --memory and a minute a job.
 
 exit status:
-  0; 1 when a job could not be rewritten that may carry models, or Redis cannot be reached; 2 when the arguments are
-  wrong.
+  0; 1 when a job could not be rewritten that may carry models; 2 when the arguments are wrong, the application cannot
+  be imported, or Redis cannot be reached.
 """
 NOTHING_TO_DO = ("it is slim already", "it carries no registered model")
 _MOST_REASONS = 10
@@ -60,7 +61,8 @@ def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--memory", type=kinds.size, default="512MB", metavar="SIZE", help="what unpickling may take (default: 512MB)"
     )
-    parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
+    parsers.add_apply(parser)
+    parsers.add_json(parser)
     add_redis_url(parser)
     parser.set_defaults(run=run)
 
@@ -87,28 +89,56 @@ def run(arguments: argparse.Namespace) -> int:
                 scene.update(len(outcomes))
     finally:
         converter.close()
-    _show(outcomes)
-    if more:
-        print("there are more such jobs: run it again")
-    if not arguments.apply and any(not outcome.problem for outcome in outcomes):
-        print("nothing was changed; --apply rewrites them")
+    if arguments.json:
+        print(json.dumps({**_as_json(outcomes), "more": more, "applied": arguments.apply}, indent=2))
+    else:
+        _show(outcomes)
+        if more:
+            print("there are more such jobs: run it again")
+        if not arguments.apply and any(not outcome.problem for outcome in outcomes):
+            print("nothing was changed; --apply rewrites them")
     return int(any(outcome.problem and outcome.problem not in NOTHING_TO_DO for outcome in outcomes))
 
 
-def _show(outcomes: Sequence[Repacked]) -> None:
+class _Row(NamedTuple):
+    """What became of the jobs of a task."""
+
+    task: str
+    jobs: int
+    rewritten: int
+    before_bytes: int
+    after_bytes: int
+
+
+def _rows(outcomes: Sequence[Repacked]) -> list[_Row]:
+    """Return the tasks, those of the most bytes first."""
     by_task: dict[str, list[Repacked]] = {}
     for outcome in outcomes:
         by_task.setdefault(outcome.task, []).append(outcome)
     rows = []
-    for task, of_task in sorted(by_task.items(), key=lambda pair: -sum(each.before_bytes for each in pair[1])):
-        before, after = sum(each.before_bytes for each in of_task), sum(each.after_bytes for each in of_task)
+    for task, of_task in by_task.items():
         rewritten = sum(not each.problem for each in of_task)
-        rows.append([task, f"{len(of_task):,}", f"{rewritten:,}", format_size(before), format_size(after)])
-    if not rows:
+        before_bytes = sum(each.before_bytes for each in of_task)
+        after_bytes = sum(each.after_bytes for each in of_task)
+        rows.append(_Row(task, len(of_task), rewritten, before_bytes, after_bytes))
+    return sorted(rows, key=lambda row: -row.before_bytes)
+
+
+def _as_json(outcomes: Sequence[Repacked]) -> dict[str, Any]:
+    left = [{"id": outcome.id, "reason": outcome.problem} for outcome in outcomes if outcome.problem]
+    return {"tasks": [row._asdict() for row in _rows(outcomes)], "left": left}
+
+
+def _show(outcomes: Sequence[Repacked]) -> None:
+    if not outcomes:
         print("there are no such jobs")
         return
     columns = [*tables.texts("task"), *tables.numbers("jobs", "rewritten", "bytes before", "bytes after")]
-    tables.show("Payloads in Redis", columns, rows)
+    cells = [
+        [row.task, f"{row.jobs:,}", f"{row.rewritten:,}", format_size(row.before_bytes), format_size(row.after_bytes)]
+        for row in _rows(outcomes)
+    ]
+    tables.show("Payloads in Redis", columns, cells)
     reasons = Counter(outcome.problem for outcome in outcomes if outcome.problem)
     print()
     for reason, jobs in reasons.most_common(_MOST_REASONS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,15 @@ EPILOG = """\
 examples:
   slimjobs restore big.jobs
   slimjobs restore big.jobs --apply
+  slimjobs restore big.jobs --queue mail --apply
 
-A queued job goes back between its neighbours; where they have had their turn, it is next.
+A queued job goes back between its neighbours; where they have had their turn, it is next. Where they are more than
+37,500 places from the head of a very long queue, it stays in the file, unless --deep is given: Redis serves nobody
+while it looks for them, 5 ms or more.
 
 exit status:
-  0; 1 when a job was left in the file, it cannot be read, or Redis cannot be reached; 2 when the arguments are wrong.
+  0; 1 when a job was left in the file, or is missing there; 2 when the arguments are wrong, the file cannot be read, or
+  Redis cannot be reached.
 """
 
 
@@ -37,7 +42,10 @@ def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments."""
     parser = parsers.add_command(commands, "restore", "put back jobs that were set aside", DESCRIPTION, EPILOG)
     parser.add_argument("file", type=Path, metavar="FILE", help="what `slimjobs quarantine` has written")
-    parser.add_argument("--apply", action="store_true", help="do it; without, only show what it would be")
+    parsers.add_queue(parser, "jobs of this queue")
+    parsers.add_deep(parser)
+    parsers.add_apply(parser)
+    parsers.add_json(parser)
     add_redis_url(parser)
     parser.set_defaults(run=run)
 
@@ -50,11 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
     """
     stand_back()
     connection = connect(arguments)
-    count, size_bytes = waiting_in(connection, arguments.file)
-    print(f"{count:,} jobs of {arguments.file} are not in Redis, {format_size(size_bytes)}")
-    if not arguments.apply or not count:
-        if count:
-            print("nothing was changed; --apply puts them back")
-        return 0
-    with watch("restore").scene("jobs", count) as scene:
-        return outcomes.show(restore(connection, arguments.file), scene, "put back")
+    contents = waiting_in(connection, arguments.file, arguments.queue)
+    if not arguments.json:
+        print(f"{contents.jobs:,} jobs of {arguments.file} are not in Redis, {format_size(contents.stored_bytes)}")
+        if contents.lost:
+            print(f"{contents.lost:,} more were set aside into it and are not in it: was it cut, or damaged?")
+    tally = outcomes.Tally()
+    if arguments.apply:
+        jobs = restore(connection, arguments.file, arguments.queue, deep=arguments.deep)
+        with watch("restore").scene("jobs", contents.jobs) as scene:
+            tally = outcomes.count(jobs, scene)
+    if arguments.json:
+        print(json.dumps({**contents._asdict(), "applied": arguments.apply, **tally.as_json()}, indent=2))
+    elif arguments.apply and contents.jobs:
+        outcomes.show(tally, "put back")
+    elif contents.jobs:
+        print("nothing was changed; --apply puts them back")
+    return int(bool(tally.left or contents.lost))

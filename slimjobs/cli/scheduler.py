@@ -35,7 +35,7 @@ It ends on SIGTERM and Ctrl-C, and releases its locks. Where Redis goes away mea
 
 exit status:
   0 when it was told to stop, or with --burst when what was due is moved or left to the scheduler that has the lock;
-  1 when Redis cannot be reached at the start or refuses; 2 when the arguments are wrong.
+  2 when the arguments are wrong, or Redis cannot be reached at the start or refuses.
 """
 
 

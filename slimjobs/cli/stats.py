@@ -29,7 +29,7 @@ examples:
 one. Counts are kept for 14 days; "all time" goes back to the first job.
 
 exit status:
-  0; 1 when Redis cannot be reached; 2 when the arguments are wrong.
+  0; 2 when the arguments are wrong, or Redis cannot be reached.
 """
 BARS = "▁▂▃▄▅▆▇█"
 

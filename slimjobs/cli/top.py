@@ -37,7 +37,7 @@ examples:
 slimjobs enqueued. Of a queue with more than 2,000 jobs of a kind the bytes are of a sample, with a ~ before them.
 
 exit status:
-  0; 1 when Redis cannot be reached at the start; 2 when the arguments are wrong.
+  0; 2 when the arguments are wrong, or Redis cannot be reached at the start.
 """
 
 

@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_written_is_told_of_before_redis_is_asked(
 ) -> None:
     queue.enqueue(backlog_samples.give_text, 1)
     redis.config_resetstat()
-    assert main(["audit", "--html", str(tmp_path / "no" / "audit.html")]) == 1
+    assert main(["audit", "--html", str(tmp_path / "no" / "audit.html")]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert "audit.html cannot be written (No such file or directory)" in output.err

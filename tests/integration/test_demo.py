@@ -123,21 +123,21 @@ def test_a_database_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with run_redis_server() as url, Redis.from_url(url) as connection:
         connection.set("rq:queue:somebody", "else's")
         ended = run_demo("--redis-url", url, folder=tmp_path)
-        assert ended.returncode == 1
+        assert ended.returncode == 2
         assert "not empty (1 keys)" in ended.stderr
         assert connection.keys() == [b"rq:queue:somebody"]
 
 
 def test_a_redis_that_is_not_there_is_explained(tmp_path: Path) -> None:
     ended = run_demo("--redis-url", f"unix://{tmp_path}/none.sock", folder=tmp_path)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "--redis-url" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_slim_side_that_cannot_enqueue_is_exit_status_1(tmp_path: Path) -> None:
+def test_a_slim_side_that_cannot_enqueue_is_told_of(tmp_path: Path) -> None:
     ended = run_demo(folder=tmp_path, environment={"SLIMJOBS_MAX_BYTES": "100"})
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "PayloadTooLargeError" in ended.stderr, "the last words of the process that failed are shown"
     assert not list(tmp_path.iterdir())
 

@@ -70,13 +70,13 @@ def test_the_command_serves_until_it_is_told_to_stop(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
-        with urllib.request.urlopen(url) as answer:
-            assert (
-                'slimjobs_enqueued_jobs_total{queue="mail",task="backlog_samples.give_text"} 2.0'
-                in answer.read().decode()
-            )
-        port = url.rpartition(":")[2].partition("/")[0]
-        assert main(["exporter", "--port", port]) == 1
-        assert "cannot be listened at" in capsys.readouterr().err
-        process.send_signal(signal.SIGTERM)
+        try:
+            with urllib.request.urlopen(url) as answer:
+                metrics = answer.read().decode()
+            status = main(["exporter", "--port", url.rpartition(":")[2].partition("/")[0]])
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert 'slimjobs_enqueued_jobs_total{queue="mail",task="backlog_samples.give_text"} 2.0' in metrics
+    assert status == 2
+    assert "cannot be listened at" in capsys.readouterr().err
     assert process.returncode == 0

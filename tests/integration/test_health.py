@@ -101,6 +101,24 @@ def test_scheduled_jobs_without_a_scheduler_are_critical(queue: rq.Queue, look: 
     assert lines["scheduler mail"].startswith("CRITICAL scheduler mail: none has the lock, and 1 jobs are scheduled")
 
 
+@pytest.mark.parametrize("interval", [1, 60])
+def test_a_scheduler_that_was_killed_is_told_by_its_heartbeat(
+    interval: int, redis: Redis, queue: rq.Queue, look: Look
+) -> None:
+    queue.enqueue_in(timedelta(hours=5), backlog_samples.give_text, 1)
+    birth(queue)
+    scheduler = RQScheduler([queue], connection=redis, interval=interval)
+    scheduler.acquire_locks()  # type: ignore[no-untyped-call]
+    scheduler.heartbeat()  # type: ignore[no-untyped-call]
+    key = RQScheduler.get_locking_key("mail")
+    full = redis.pttl(key)
+    redis.pexpire(key, full - interval * 1000)  # as it is just before the next heartbeat
+    assert "has the lock, and 1 jobs" in look(status=0)["scheduler mail"]
+    redis.pexpire(key, full - (interval + 25) * 1000)
+    assert look(status=1)["scheduler mail"].startswith("WARNING")
+    assert "its heartbeat is 25 s overdue" in look(status=1)["scheduler mail"]
+
+
 @pytest.mark.parametrize(("seconds", "status"), [(20, 0), (120, 1), (600, 2)])
 def test_a_scheduler_that_lives_and_moves_nothing_is_told_by_its_late_jobs(
     seconds: int, status: int, redis: Redis, queue: rq.Queue, look: Look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.records import read_records
 from slimjobs.backlog.restoring import restore
 from slimjobs.backlog.selection import Selection
-from slimjobs.backlog.snapshots import take
+from slimjobs.backlog.snapshots import find_places, take
 from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
+
+    from slimjobs.backlog.rows import JobRow
 
     Run = Callable[..., str]
 
@@ -81,9 +84,12 @@ def test_jobs_in_every_state_come_back_as_they_were(redis: Redis, queue: rq.Queu
 
 
 def test_nothing_is_changed_without_apply(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
-    queue.enqueue(backlog_samples.give_text, 1)
+    first = queue.enqueue(backlog_samples.give_text, 1)
+    second = queue.enqueue(backlog_samples.give_text, 2, depends_on=first)
     before = all_of(redis)
-    assert "nothing was changed" in run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs")
+    output = run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs")
+    assert "nothing was changed" in output
+    assert f"{first.id}: {second.id} wait for it" in output
     assert all_of(redis) == before
     assert not (tmp_path / "jobs").exists()
     run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
@@ -136,6 +142,72 @@ def test_a_running_job_is_never_touched(redis: Redis, queue: rq.Queue, tmp_path:
     assert job.is_finished
 
 
+@pytest.fixture
+def deepest(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How deep in a queue jobs are moved, here."""
+    monkeypatch.setattr("slimjobs.backlog.pace.DEEP_PLACES", 4)
+    return 4
+
+
+def test_jobs_deep_in_a_long_queue_move_only_when_told(
+    deepest: int, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(2 * deepest + 3):
+        queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
+    before = queue.job_ids
+    output = run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply", status=1)
+    assert queue.job_ids == ["job-5"]
+    assert "job-5: left where it is, it is 5 places deep in its queue" in output
+    assert "--deep" in output
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "deep", "--deep", "--apply")
+    assert queue.job_ids == []
+    run("restore", tmp_path / "deep", "--apply")
+    run("restore", tmp_path / "jobs", "--deep", "--apply")
+    assert queue.job_ids == before
+
+
+def test_a_place_deep_in_a_long_queue_is_taken_only_when_told(
+    deepest: int, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(2 * deepest):
+        queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
+    before = queue.job_ids
+    for number in (1, 4):
+        redis.hset(f"rq:job:job-{number}", "description", "app.large()")
+    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+    output = run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert "1 jobs put back, 1 left" in output
+    assert "job-4: left where it is, its place is deep in its queue" in output
+    assert not list(redis.scan_iter("rq:slimjobs:restoring:*"))
+    run("restore", tmp_path / "jobs", "--deep", "--apply")
+    assert queue.job_ids == before
+
+
+def test_places_are_found_while_workers_take_and_others_enqueue(redis: Redis, queue: rq.Queue) -> None:
+    redis.rpush(queue.key, *(f"job-{number}" for number in range(5000)))
+
+    class Busy:
+        """A Redis whose queue moves between any two looks at it."""
+
+        def __init__(self) -> None:
+            self.count = 0
+
+        def lrange(self, *arguments: Any) -> Any:
+            self.count += 1
+            redis.lpop(queue.key, 300)
+            redis.rpush(queue.key, *(f"new-{self.count}-{number}" for number in range(200)))
+            return redis.lrange(*arguments)
+
+    wanted = {f"job-{number}" for number in range(2500, 5000, 100)} | {"job-4999"}
+    places = find_places(Busy(), "mail", wanted)  # type: ignore[arg-type]
+    assert set(places) == wanted
+    assert list(places) == sorted(wanted, key=lambda job_id: int(job_id[4:]))
+    for job_id, place in places.items():
+        number = int(job_id[4:])
+        assert place.before == f"job-{number - 1}".encode()
+        assert place.behind == (b"new-1-0" if number == 4999 else f"job-{number + 1}".encode())
+
+
 @pytest.mark.parametrize("taken", ["first", "middle", "last", "all"])
 def test_queued_jobs_go_back_between_their_neighbours(
     taken: str, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
@@ -169,11 +241,11 @@ def test_a_job_that_changes_meanwhile_is_written_again_and_comes_back_as_it_was_
     jobs = [queue.enqueue(backlog_samples.give_text, number) for number in range(3)]
     taken: list[str] = []
 
-    def take_and_change(connection: Redis, job_id: str, neighbours: Any) -> Any:
-        record = take(connection, job_id, neighbours)
+    def take_and_change(connection: Redis, row: JobRow, places: Any) -> Any:
+        record = take(connection, row, places)
         if not taken:
             redis.hset(jobs[0].key, "note", "changed")
-        taken.append(job_id)
+        taken.append(row.id)
         return record
 
     monkeypatch.setattr(quarantine_module, "take", take_and_change)
@@ -190,8 +262,8 @@ def test_a_job_that_a_worker_takes_meanwhile_is_left_to_it(
 ) -> None:
     job = queue.enqueue(backlog_samples.give_text, 1)
 
-    def take_after_pop(connection: Redis, job_id: str, neighbours: Any) -> Any:
-        record = take(connection, job_id, neighbours)
+    def take_after_pop(connection: Redis, row: JobRow, places: Any) -> Any:
+        record = take(connection, row, places)
         redis.lpop(queue.key)
         return record
 
@@ -216,10 +288,10 @@ def test_jobs_by_age_and_state(redis: Redis, queue: rq.Queue, tmp_path: Path, ru
 def test_a_file_that_exists_is_not_written_over(queue: rq.Queue, tmp_path: Path, run: Run) -> None:
     queue.enqueue(backlog_samples.give_text, 1)
     (tmp_path / "jobs").write_text("precious")
-    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply", status=1)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply", status=2)
     assert (tmp_path / "jobs").read_text() == "precious"
-    run("restore", tmp_path / "jobs", "--apply", status=1)
-    run("restore", tmp_path / "nothing", status=1)
+    run("restore", tmp_path / "jobs", "--apply", status=2)
+    run("restore", tmp_path / "nothing", status=2)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--apply", "--queue", "mail"], ["--state", "started"]])
@@ -249,8 +321,45 @@ def test_a_damaged_record_is_told_of(
     data = bytearray((tmp_path / "jobs").read_bytes())
     data[len(data) // 2] ^= 255
     (tmp_path / "jobs").write_bytes(data)
-    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 1
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
     assert "is damaged at byte" in capsys.readouterr().err
+
+
+def test_jobs_that_are_missing_in_the_file_are_told_of(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    for number in range(3):
+        queue.enqueue(backlog_samples.give_text, number)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    data = (tmp_path / "jobs").read_bytes()
+    (tmp_path / "jobs").write_bytes(data[:-9])
+    assert "1 more were set aside into it and are not in it" in run("restore", tmp_path / "jobs", status=1)
+    assert json.loads(run("restore", tmp_path / "jobs", "--apply", "--json", status=1))["lost"] == 1
+    (tmp_path / "jobs").write_bytes(data)  # the whole file, from a backup say
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.count == 3
+
+
+def test_jobs_of_one_queue_are_put_back(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    other = rq.Queue("other", connection=redis)
+    jobs = [each.enqueue(backlog_samples.give_text, 1) for each in (queue, other)]
+    run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
+    assert "1 jobs of" in run("restore", tmp_path / "jobs", "--queue", "mail", "--apply")
+    assert (queue.job_ids, other.job_ids) == ([jobs[0].id], [])
+    run("restore", tmp_path / "jobs", "--apply")
+    assert (queue.job_ids, other.job_ids) == ([jobs[0].id], [jobs[1].id])
+
+
+def test_outcomes_for_scripts(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    first = queue.enqueue(backlog_samples.give_text, 1)
+    second = queue.enqueue(backlog_samples.give_text, 2, depends_on=first)
+    arguments = ["quarantine", "--state", "queued", "--to", tmp_path / "jobs", "--json"]
+    others = [{"id": first.id, "jobs": [second.id]}]
+    for applied in (False, True):
+        found = json.loads(run(*arguments, *["--apply"] * applied))
+        assert (found["jobs"], found["applied"], found["done"], found["others"]) == (1, applied, int(applied), others)
+        assert [group["task"] for group in found["groups"]] == ["backlog_samples.give_text"]
+    found = json.loads(run("restore", tmp_path / "jobs", "--apply", "--json"))
+    assert (found["jobs"], found["lost"], found["done"], found["left"]) == (1, 0, 1, [])
+    assert json.loads(run(*arguments[:3], "--state", "failed", "--json"))["jobs"] == 1
 
 
 def test_killed_at_any_moment_every_job_is_in_one_place(

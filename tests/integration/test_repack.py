@@ -23,7 +23,7 @@ from slimjobs.cli.main import main
 from slimjobs.codec import MAGIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from redis import Redis
 
@@ -157,9 +157,9 @@ def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> No
     job = queue.enqueue(print, Letter(1, LARGE).save())
 
     class Slow(Converter):
-        def convert(self, data: bytes, meta: bytes) -> dict[str, Any]:
+        def convert(self, size_bytes: int, pieces: Iterable[bytes], meta: bytes) -> dict[str, Any]:
             redis.hset(job.key, "status", "started")
-            return super().convert(data, meta)
+            return super().convert(size_bytes, pieces, meta)
 
     converter = Slow(["queue_samples"], ROOM_BYTES)
     rows = [row for step in Selection().rows(redis) for row in step]
@@ -222,5 +222,5 @@ def test_pickles_are_not_read_without_a_word(queue: rq.Queue, capsys: pytest.Cap
 
 def test_an_application_that_cannot_be_imported_is_told_of(queue: rq.Queue, capsys: pytest.CaptureFixture[str]) -> None:
     queue.enqueue(print, 1)
-    assert main(["repack", "--app", "no_such_module", "--trust-pickle"]) == 1
+    assert main(["repack", "--app", "no_such_module", "--trust-pickle"]) == 2
     assert "the application cannot be imported" in capsys.readouterr().err

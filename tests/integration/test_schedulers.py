@@ -349,7 +349,7 @@ def test_the_command_outlives_redis() -> None:
             assert not redis.exists(LOCK)
         with command(url, "a") as refused:
             output, _ = refused.communicate(timeout=DEADLINE_SECONDS)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert output.startswith("slimjobs: ")
         assert output.count("\n") == 1
     finally:

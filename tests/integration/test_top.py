@@ -108,7 +108,7 @@ def test_it_goes_on_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None
     process.send_signal(2)
     process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0
-    assert main(["top", "--redis-url", url]) == 1
+    assert main(["top", "--redis-url", url]) == 2
 
 
 @pytest.fixture

