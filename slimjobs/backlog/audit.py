@@ -6,8 +6,9 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slimjobs.backlog.rows import Tally
 from slimjobs.backlog.scan import NO_ROWS
-from slimjobs.backlog.sums import Sizes
+from slimjobs.backlog.sums import Sizes, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,19 +46,18 @@ class Audit:
 
     Args:
         largest: How many of the largest jobs are kept.
-        larger_than: Jobs of more stored bytes than this are counted in `over`; None counts none.
 
     Attributes:
         groups: The jobs by queue, state and task.
         all: The stored bytes of all of them.
         largest: The largest jobs, largest first.
-        over: How many are larger than `larger_than`.
+        over: How many are larger than the scan was told that they should be.
         lasting: By state, the canceled jobs that never expire.
         unlisted: By state, those that no registry of their state has; queued jobs are not looked for.
         unlisted_lasting: The same of those that never expire.
     """
 
-    def __init__(self, largest: int = 10, larger_than: int | None = None) -> None:
+    def __init__(self, largest: int = 10) -> None:
         self.groups: dict[Name, Group] = {}
         self.all = Sizes()
         self.largest: list[JobRow] = []
@@ -66,24 +66,20 @@ class Audit:
         self.unlisted: dict[str, Sizes] = {}
         self.unlisted_lasting = Sizes()
         self._most_kept = largest
-        self._larger_than = larger_than
 
     def add(self, step: Step) -> None:
         """Add what a step of a scan has found."""
-        groups, larger_than = self.groups, self._larger_than
-        for job in step.jobs:
-            name, stored_bytes, data_bytes, result_bytes, error_bytes, is_listed, expires = job
-            group = groups.get(name) or self._group(name)
-            group.stored.add(stored_bytes)
-            group.data_bytes += data_bytes
-            group.result_bytes += result_bytes
-            group.error_bytes += error_bytes
-            if larger_than is not None and stored_bytes > larger_than:
-                self.over += 1
-            if is_listed is False or not expires:
-                self._set_aside(job)
+        for tally in step.tallies:
+            self._add(tally)
         for row in step.rows:
             self._keep(row)
+        self.over += step.too_large
+
+    def add_job(self, job: Measured) -> None:
+        """Add a job by itself."""
+        name, *sizes, is_listed, expires = job
+        largest = (job.stored_bytes, [round_up(job.stored_bytes)])
+        self._add(Tally._make((name, is_listed, expires, 1, *sizes, *largest)))
 
     @property
     def least_kept(self) -> int:
@@ -125,15 +121,24 @@ class Audit:
             name = name._replace(task=OTHER_TASKS)
         return self.groups.setdefault(name, Group())
 
-    def _set_aside(self, job: Measured) -> None:
-        if job.is_listed is False:
-            self.unlisted.setdefault(job.name.state, Sizes()).add(job.stored_bytes)
-            if not job.expires:
-                self.unlisted_lasting.add(job.stored_bytes)
-        if job.name.state == "canceled" and not job.expires:
-            self.lasting.add(job.stored_bytes)
+    def _add(self, tally: Tally) -> None:
+        group = self.groups.get(tally.name) or self._group(tally.name)
+        _add_sizes(group.stored, tally)
+        group.data_bytes += tally.data_bytes
+        group.result_bytes += tally.result_bytes
+        group.error_bytes += tally.error_bytes
+        if tally.is_listed is False:
+            _add_sizes(self.unlisted.setdefault(tally.name.state, Sizes()), tally)
+            if not tally.expires:
+                _add_sizes(self.unlisted_lasting, tally)
+        if tally.name.state == "canceled" and not tally.expires:
+            _add_sizes(self.lasting, tally)
 
     def _keep(self, row: JobRow) -> None:
         if self._most_kept and row.measured.stored_bytes > self.least_kept:
             insort(self.largest, row, key=lambda kept: -kept.measured.stored_bytes)
             del self.largest[self._most_kept :]
+
+
+def _add_sizes(sizes: Sizes, tally: Tally) -> None:
+    sizes.add(tally.jobs, tally.stored_bytes, tally.largest_bytes, tally.sizes)

@@ -44,6 +44,34 @@ class Measured(NamedTuple):
     expires: bool
 
 
+class Tally(NamedTuple):
+    """What was measured of jobs of one name, added up.
+
+    Attributes:
+        name: Their queue, state and task.
+        is_listed: As in `Measured`, of each of them.
+        expires: Likewise.
+        jobs: How many they are.
+        stored_bytes: The sum of all their bytes in Redis.
+        data_bytes: That of their payloads.
+        result_bytes: That of what they returned.
+        error_bytes: That of what they failed with.
+        largest_bytes: The stored bytes of the largest of them.
+        sizes: The stored bytes of each, see `sums.round_up`.
+    """
+
+    name: Name
+    is_listed: bool | None
+    expires: bool
+    jobs: int
+    stored_bytes: int
+    data_bytes: int
+    result_bytes: int
+    error_bytes: int
+    largest_bytes: int
+    sizes: list[int]
+
+
 class JobRow(NamedTuple):
     """A job that was asked for by itself.
 
@@ -62,9 +90,11 @@ class Step(NamedTuple):
     """What one step has found.
 
     Attributes:
-        jobs: All jobs.
+        tallies: All jobs, added up.
         rows: Those larger than was asked for.
+        too_large: How many are larger than they should be.
     """
 
-    jobs: list[Measured]
+    tallies: list[Tally]
     rows: list[JobRow]
+    too_large: int

@@ -21,32 +21,36 @@ from slimjobs.backlog.keys import (
     RESULTS_PREFIX,
     text,
 )
-from slimjobs.backlog.rows import UNNAMED, JobRow, Measured, Name, Step
+from slimjobs.backlog.rows import UNNAMED, JobRow, Measured, Name, Step, Tally
+from slimjobs.backlog.sums import round_up
 from slimjobs.fields import find_task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from redis import Redis
 
-# A step takes some 7 us a key in Redis. Shorter steps would let a worker's commands wait less, but this process take
-# more of the machine, which costs the worker more (tests/benchmarks/audit.py); no script may take 5 ms.
-_STEP_SECONDS = 0.001
-_FEWEST_KEYS, _MOST_KEYS = 20, 120
+# How long a step should take in Redis. Shorter ones would let a worker's commands wait less, but this process take more
+# of the machine, which costs the worker more (tests/benchmarks/audit.py); no script may take 5 ms.
+_STEP_SECONDS = 0.002
 # How long Redis is left alone after a step, in times of what the step took.
 _REST = 2.3
+_FEWEST_KEYS, _MOST_KEYS = 20, 400
 # The beginning of a payload, where nothing else tells the task: no more is copied than this inside Redis.
 _PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 1024
 
-# ARGV: cursor, keys a step, the bytes from which a job is told of by itself, and which jobs are meant (msgpack): with
-# these states, on these queues, and by themselves those whose task begins so or is not known here.
+# ARGV: cursor, keys a step, the bytes from which a job is told of by itself, those from which it is counted as too
+# large, and which jobs are meant (msgpack): in these states, on these queues; by themselves those whose task begins so,
+# or is not known here. Jobs are told of by numbers: eight times that of their name, and what is known of registry and
+# expiry; stored bytes; those of the payload; of those that have run also the bytes of result and error.
 _STEP = f"""
-local call, try, find, sub = redis.call, redis.pcall, string.find, string.sub
+local call, try, sub, match = redis.call, redis.pcall, string.sub, string.match
 local registries = {{{", ".join(f"{state} = '{prefix}'" for state, prefix in REGISTRY_PREFIXES.items())}}}
-local more_than, names, numbers, sizes, rows, n = tonumber(ARGV[3]), {{}}, {{}}, {{}}, {{}}, 0
-local meant = cmsgpack.unpack(ARGV[4])
+local is_waiting = {{queued = true, scheduled = true, deferred = true}}
+local more_than, too_large_from, meant = tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[5])
 local states, queues, prefix = meant.states, meant.queues, meant.task
+local numbers, names, waiting, others, rows, too_large, n, m = {{}}, {{}}, {{}}, {{}}, {{}}, 0, 0, 0
 
 -- 1 where the registry of its state lists a job, and 0 where it does not.
 local function is_listed(id, key, state, origin)
@@ -66,29 +70,8 @@ for _, key in ipairs(found[2]) do
   -- What is no hash are the ids of those that wait for a job, beside it.
   if not fields.err and (not states or states[state]) and (not queues or queues[origin]) then
     local data_bytes = call('HSTRLEN', key, 'data')
-    local stored_bytes = data_bytes + #description + call('HSTRLEN', key, 'meta')
-    local error_bytes, result_bytes, flags = 0, 0, 5
-    if state ~= 'queued' then
-      local id, listed, expires = sub(key, {len(JOB_PREFIX) + 1}), 2, 1
-      if state ~= 'scheduled' and state ~= 'deferred' then
-        local results = try('MEMORY', 'USAGE', '{RESULTS_PREFIX}' .. id)
-        results = type(results) == 'number' and results or 0
-        error_bytes = call('HSTRLEN', key, 'exc_info')
-        result_bytes = call('HSTRLEN', key, 'result')
-        if state == 'failed' or state == 'stopped' then
-          error_bytes = error_bytes + results
-        else
-          result_bytes = result_bytes + results
-        end
-        stored_bytes = stored_bytes + error_bytes + result_bytes
-        listed = is_listed(id, key, state, origin)
-      end
-      if listed == 0 or state == 'canceled' then expires = call('PTTL', key) == -1 and 0 or 1 end
-      flags = listed * 2 + expires
-    end
-    local bracket = find(description, '(', 1, true)
-    local task, beginning = bracket and sub(description, 1, bracket - 1) or '', nil
-    if task == '' or find(task, ' ', 1, true) then
+    local task, beginning = match(description, '^([^( ]+)%('), false
+    if not task then
       task = data_bytes <= {_PEEKED_BYTES} and sub(call('HGET', key, 'data') or '', 1, {_BEGINNING_BYTES}) or ''
       beginning = true
     end
@@ -98,18 +81,41 @@ for _, key in ipairs(found[2]) do
     of_state[origin] = of_queue
     local number = of_queue[task]
     if not number then
-      names[#names + 1] = {{state, origin, task, beginning or false}}
       number = #names
+      names[number + 1] = {{state, origin, task, beginning}}
       of_queue[task] = number
     end
-    sizes[n + 1], sizes[n + 2], sizes[n + 3] = number * 8 + flags, stored_bytes, data_bytes
-    sizes[n + 4], sizes[n + 5], n = result_bytes, error_bytes, n + 5
+    local stored_bytes = data_bytes + #description + call('HSTRLEN', key, 'meta')
+    local error_bytes, result_bytes, told = 0, 0, number * 8 + 5
+    if is_waiting[state] then
+      waiting[n + 1], waiting[n + 2], waiting[n + 3], n = told, stored_bytes, data_bytes, n + 3
+    else
+      local id = sub(key, {len(JOB_PREFIX) + 1})
+      local results = try('MEMORY', 'USAGE', '{RESULTS_PREFIX}' .. id)
+      results = type(results) == 'number' and results or 0
+      error_bytes = call('HSTRLEN', key, 'exc_info')
+      result_bytes = call('HSTRLEN', key, 'result')
+      if state == 'failed' or state == 'stopped' then
+        error_bytes = error_bytes + results
+      else
+        result_bytes = result_bytes + results
+      end
+      stored_bytes = stored_bytes + error_bytes + result_bytes
+      local listed, expires = is_listed(id, key, state, origin), 1
+      if listed == 0 or state == 'canceled' then expires = call('PTTL', key) == -1 and 0 or 1 end
+      told = number * 8 + listed * 2 + expires
+      others[m + 1], others[m + 2], others[m + 3] = told, stored_bytes, data_bytes
+      others[m + 4], others[m + 5], m = result_bytes, error_bytes, m + 5
+    end
+    if stored_bytes > too_large_from then too_large = too_large + 1 end
     if stored_bytes > more_than and (beginning or sub(task, 1, #prefix) == prefix) then
-      rows[#rows + 1] = {{sub(key, {len(JOB_PREFIX) + 1}), n / 5, call('HGET', key, 'created_at') or ''}}
+      local created_at = call('HGET', key, 'created_at') or ''
+      local bytes = {{stored_bytes, data_bytes, result_bytes, error_bytes}}
+      rows[#rows + 1] = {{sub(key, {len(JOB_PREFIX) + 1}), created_at, told, bytes}}
     end
   end
 end
-return {{found[1], cmsgpack.pack({{names, sizes, rows}})}}
+return {{found[1], cmsgpack.pack({{names, waiting, others, rows, too_large}})}}
 """
 _STEP_SHA = sha1(_STEP.encode(), usedforsecurity=False).hexdigest()
 
@@ -126,6 +132,7 @@ class Scan:
         connection: The Redis; decoded responses must be off.
         queues: The names of the queues that are asked for; all where there is none.
         more_than: Jobs of more stored bytes are told of one by one; may be changed between steps.
+        too_large_from: Jobs of more stored bytes are counted as too large.
         states: The states that are asked for; all where there is none.
         task: What the tasks of jobs begin with that are told of one by one; others may be among them.
 
@@ -138,6 +145,8 @@ class Scan:
         connection: Redis,
         queues: Collection[str] = (),
         more_than: int = NO_ROWS,
+        *,
+        too_large_from: int = NO_ROWS,
         states: Collection[str] = (),
         task: str = "",
     ) -> None:
@@ -146,10 +155,11 @@ class Scan:
         self._meant: Any = msgpack.packb({"task": task, **{name: value for name, value in meant.items() if value}})
         self._names: dict[tuple[bytes, bytes, bytes], Name] = {}
         self.more_than = more_than
+        self._too_large_from = too_large_from
         self.keys_seen = 0
 
     def __iter__(self) -> Iterator[Step]:
-        cursor, count = b"0", _FEWEST_KEYS
+        cursor, count, key_seconds = b"0", _FEWEST_KEYS, 0.0
         travel_seconds = self._travel_seconds()
         while True:
             began = time.perf_counter()
@@ -162,16 +172,17 @@ class Scan:
             busy_seconds = max(took - travel_seconds, 0.0)
             # The caller has had some of the rest already.
             time.sleep(max(busy_seconds * _REST - (time.perf_counter() - began - took), 0.0))
-            if busy_seconds > 2 * _STEP_SECONDS:
-                count = max(count // 2, _FEWEST_KEYS)
-            elif busy_seconds < _STEP_SECONDS:
-                count = min(count + 1 + count // 8, _MOST_KEYS)
+            # The mean of the last ten steps or so; one that was much longer is not repeated.
+            key_seconds += (busy_seconds / count - key_seconds) * (0.1 if key_seconds else 1.0)
+            most = count // 2 if busy_seconds > 2 * _STEP_SECONDS else min(2 * count, _MOST_KEYS)
+            count = int(max(min(_STEP_SECONDS / max(key_seconds, 1e-9), most), _FEWEST_KEYS))
 
     def _step(self, cursor: bytes, count: int) -> Any:
+        arguments = (cursor, count, self.more_than, self._too_large_from, self._meant)
         try:
-            return self._connection.evalsha(_STEP_SHA, 0, cursor, count, self.more_than, self._meant)
+            return self._connection.evalsha(_STEP_SHA, 0, *arguments)
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
-            return self._connection.eval(_STEP, 0, cursor, count, self.more_than, self._meant)
+            return self._connection.eval(_STEP, 0, *arguments)
 
     def _travel_seconds(self) -> float:
         """Return how long a command takes that does nothing."""
@@ -183,27 +194,45 @@ class Scan:
         return min(seconds)
 
     def _read(self, packed: bytes) -> Step:
-        raw_names, numbers, raw_rows = msgpack.unpackb(packed, raw=True, strict_map_key=False)
-        names = [self._name(*raw) for raw in raw_names]
-        fields = iter(numbers or ())
-        # zip() takes the five numbers of a job from the one iterator.
-        measured = [
-            Measured(names[(number >> 3) - 1], stored, data, result, error, _LISTED[number >> 1 & 3], bool(number & 1))
-            for number, stored, data, result, error in zip(fields, fields, fields, fields, fields, strict=True)
+        raw_names, waiting, others, raw_rows, too_large = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+        names = [
+            self._names.get((state, queue, task)) or self._name(state, queue, task, is_beginning)
+            for state, queue, task, is_beginning in raw_names
         ]
-        rows = [JobRow(text(job_id), text(created_at), measured[place - 1]) for job_id, place, created_at in raw_rows]
-        return Step(measured, rows)
+        tallies = [*_tallies(names, waiting or [], 3), *_tallies(names, others or [], 5)]
+        rows = []
+        for job_id, created_at, told, sizes in raw_rows:
+            measured = Measured._make((names[told >> 3], *sizes, *_known(told)))
+            rows.append(JobRow(text(job_id), text(created_at), measured))
+        return Step(tallies, rows, too_large)
 
     def _name(self, state: bytes, queue: bytes, task: bytes, is_beginning: bool) -> Name:
-        """Return the name of jobs, the same object as far as there are not too many."""
-        name = self._names.get((state, queue, task))
-        if name is None:
-            if is_beginning:
-                found = find_task(task, None)
-                called = found[0] if found else UNNAMED
-            else:
-                called = text(task)
-            name = Name(text(queue), text(state), called)
-            if len(self._names) < _MOST_NAMES:
-                self._names[state, queue, task] = name
+        """Return the name of jobs, and remember it as far as there are not too many."""
+        if is_beginning:
+            found = find_task(task, None)
+            called = found[0] if found else UNNAMED
+        else:
+            called = text(task)
+        name = Name(text(queue), text(state), called)
+        if len(self._names) < _MOST_NAMES:
+            self._names[state, queue, task] = name
         return name
+
+
+def _known(told: int) -> tuple[bool | None, bool]:
+    """Return whether the registry of its state lists a job, and whether it expires: the last bits of its number."""
+    return _LISTED[told >> 1 & 3], bool(told & 1)
+
+
+def _tallies(names: Sequence[Name], numbers: list[int], width: int) -> Iterator[Tally]:
+    """Add up what is told of jobs in so many numbers each."""
+    places_of: dict[int, list[int]] = {}
+    for place, told in enumerate(numbers[::width]):
+        places_of.setdefault(told, []).append(place)
+    columns = [numbers[column::width] for column in range(1, width)]
+    for told, places in places_of.items():
+        stored, *others = ([column[place] for place in places] for column in columns)
+        data_bytes, result_bytes, error_bytes = map(sum, others if width == 5 else (*others, (), ()))
+        sizes = [round_up(size_bytes) for size_bytes in stored]
+        sums = (len(stored), sum(stored), data_bytes, result_bytes, error_bytes, max(stored), sizes)
+        yield Tally._make((names[told >> 3], *_known(told), *sums))

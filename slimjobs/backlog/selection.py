@@ -45,7 +45,8 @@ class Selection:
         if self.older_than is not None:
             before = (datetime.now(timezone.utc) - timedelta(seconds=self.older_than)).isoformat()
         more_than = -1 if self.larger_than is None else self.larger_than
-        scan = Scan(connection, self.queues, more_than, self.states, re.split(r"[*?[]", self.task)[0])
+        task = re.split(r"[*?[]", self.task)[0]
+        scan = Scan(connection, self.queues, more_than, states=self.states, task=task)
         for step in scan:
             yield [row for row in step.rows if self._has(row, before)]
 

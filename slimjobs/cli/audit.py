@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.due import most_due
 from slimjobs.backlog.orphans import Orphans
-from slimjobs.backlog.scan import Scan
+from slimjobs.backlog.scan import NO_ROWS, Scan
 from slimjobs.cli import kinds, parsers, tables
 from slimjobs.cli.audit_page import page_of
 from slimjobs.cli.audit_report import Report
@@ -33,7 +33,7 @@ DESCRIPTION = """\
 Show what the jobs in Redis weigh: by queue, state and task, and the largest by id.
 
 It measures payloads in Redis and fetches none, changes nothing, and can run beside production: Redis is asked in steps
-of a millisecond, and left alone for twice as long between them. It works on any RQ, with or without slimjobs.
+of a millisecond or two, and left alone for twice as long between them. It works on any RQ, with or without slimjobs.
 """
 EPILOG = """\
 examples:
@@ -105,9 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(connection: Redis, arguments: argparse.Namespace) -> Report:
-    audit = Audit(max(arguments.top, 1), arguments.larger_than)
+    audit = Audit(max(arguments.top, 1))
     orphans = Orphans(connection, arguments.queue) if arguments.orphans else None
-    scan = Scan(connection, arguments.queue, audit.least_kept)
+    too_large_from = NO_ROWS if arguments.larger_than is None else arguments.larger_than
+    scan = Scan(connection, arguments.queue, audit.least_kept, too_large_from=too_large_from)
     keys: Any = connection.dbsize()
     with watch("audit").scene("keys", keys) as scene:
         for step in scan:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.quarantine import Quarantine, find_dependents
-from slimjobs.backlog.rows import Step
 from slimjobs.backlog.selection import MOST_JOBS, Selection
 from slimjobs.cli import outcomes, parsers, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
@@ -73,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     connection = connect(arguments)
     rows, more = selecting.find(selection, connection, "quarantine")
     audit = Audit(0)
-    audit.add(Step([row.measured for row in rows], []))
+    for row in rows:
+        audit.add_job(row.measured)
     audit.finish()
     if not arguments.json:
         _show(audit, more)

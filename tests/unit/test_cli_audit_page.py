@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from slimjobs.backlog.audit import Audit
-from slimjobs.backlog.rows import Measured, Name, Step
+from slimjobs.backlog.rows import Measured, Name
 from slimjobs.cli import kinds
 from slimjobs.cli.audit_page import page_of
 from slimjobs.cli.audit_report import Report
@@ -14,8 +14,8 @@ from slimjobs.cli.audit_report import Report
 def page_with(*jobs: tuple[str, str, int]) -> str:
     """Return the page of jobs: queue, task and bytes."""
     audit = Audit()
-    measured = [Measured(Name(queue, "queued", task), size, size, 0, 0, None, True) for queue, task, size in jobs]
-    audit.add(Step(measured, []))
+    for queue, task, size in jobs:
+        audit.add_job(Measured(Name(queue, "queued", task), size, size, 0, 0, None, True))
     audit.finish()
     report = Report(audit, None, None, None, [], kinds.size("512MB"), None)
     return page_of(report, "redis.example.org:6379, database 0", datetime.now(timezone.utc))
