@@ -48,6 +48,16 @@ def default_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def same_signals(default_signals: None) -> Iterator[None]:
+    """A worker that a test runs in this process leaves its handlers, and Ctrl-C would end pytest no more."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def redis_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database for the tests alone; SLIMJOBS_TEST_REDIS_URL names another server's."""
