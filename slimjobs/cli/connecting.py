@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-VARIABLE = "REDIS_URL"
+# The second is the one of the `rq` command.
+VARIABLES = ("REDIS_URL", "RQ_REDIS_URL")
 DEFAULT_URL = "redis://localhost:6379/0"
 
 
@@ -22,7 +23,7 @@ def add_redis_url(parser: argparse.ArgumentParser) -> None:
         "--url",
         "-u",
         metavar="URL",
-        help=f"the Redis to use (default: the environment's {VARIABLE}, else {DEFAULT_URL})",
+        help=f"the Redis to use (default: the environment's {' or '.join(VARIABLES)}, else {DEFAULT_URL})",
     )
     parser.set_defaults(fail=parser.error)
 
@@ -38,7 +39,8 @@ def connect(arguments: argparse.Namespace) -> Redis:
     """
     source, url = "--redis-url", arguments.redis_url
     if url is None:
-        source, url = VARIABLE, os.environ.get(VARIABLE) or DEFAULT_URL
+        source = next((name for name in VARIABLES if os.environ.get(name)), VARIABLES[0])
+        url = os.environ.get(source) or DEFAULT_URL
     try:
         return Redis.from_url(url)
     except ValueError as error:

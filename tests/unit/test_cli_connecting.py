@@ -15,8 +15,11 @@ def database_of(*argv: str) -> object:
 
 
 def test_the_option_goes_before_the_environment_and_that_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("REDIS_URL", raising=False)
+    for variable in ("REDIS_URL", "RQ_REDIS_URL"):
+        monkeypatch.delenv(variable, raising=False)
     assert database_of() == "localhost:6379/0"
+    monkeypatch.setenv("RQ_REDIS_URL", "redis://elsewhere:6380/2")
+    assert database_of() == "elsewhere:6380/2"
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6380/3")
     assert database_of() == "elsewhere:6380/3"
     for option in ("--redis-url", "--url", "-u"):
