@@ -131,7 +131,7 @@ class Health:
         scheduled: Any = self._connection.zcard(key)
         lock: Any = self._connection.get(SCHEDULER_LOCK_PREFIX + queue)
         if lock is None:
-            hint = "start `slimjobs scheduler`, or `rq worker --with-scheduler`"
+            hint = f"start `slimjobs scheduler {queue}`: a worker that runs looks for free locks every ten minutes"
             words = f"none has the lock, and {scheduled:,} jobs are scheduled; {hint}"
             yield Check("scheduler", queue, CRITICAL, words)
         else:
