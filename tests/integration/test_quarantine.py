@@ -21,7 +21,7 @@ from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.records import read_records
 from slimjobs.backlog.restoring import restore
 from slimjobs.backlog.selection import Selection
-from slimjobs.backlog.snapshots import find_places, take
+from slimjobs.backlog.snapshots import Place, find_places, take
 from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
@@ -181,6 +181,24 @@ def test_a_place_deep_in_a_long_queue_is_taken_only_when_told(
     assert not list(redis.scan_iter("rq:slimjobs:restoring:*"))
     run("restore", tmp_path / "jobs", "--deep", "--apply")
     assert queue.job_ids == before
+
+
+def test_what_was_last_in_a_long_queue_goes_back_to_its_end_at_once(
+    deepest: int, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(3 * deepest):
+        queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
+    before = queue.job_ids
+    redis.hset(f"rq:job:{before[-1]}", "description", "app.large()")
+    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == before
+
+
+@pytest.mark.parametrize(("ahead", "later", "end"), [(3, 9, 1), (9, 3, -1), (3, 3, 1)])
+def test_a_job_is_looked_for_from_the_nearer_end(ahead: int, later: int, end: int) -> None:
+    place = Place(b"", b"", ahead, later)
+    assert (place.depth, place.nearer_end) == (3, end)
 
 
 def test_places_are_found_while_workers_take_and_others_enqueue(redis: Redis, queue: rq.Queue) -> None:
