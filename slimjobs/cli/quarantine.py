@@ -38,7 +38,7 @@ examples:
 It can be killed at any moment: a job is in Redis or in the file, and `slimjobs restore` knows which.
 
 Redis finds a queued job by passing all that stand before it, and serves nobody meanwhile. So jobs that are more than
-75,000 places from both ends of their queue stay there, unless --deep is given: each then takes 5 ms or more.
+60,000 places from both ends of their queue stay there, unless --deep is given: each then takes 5 ms or more.
 
 exit status:
   0; 1 when a job was left where it is; 2 when the arguments are wrong, or Redis cannot be reached.

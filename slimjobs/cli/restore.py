@@ -29,7 +29,7 @@ examples:
   slimjobs restore big.jobs --queue mail --apply
 
 A queued job goes back between its neighbours; where they have had their turn, it is next. Where they are more than
-37,500 places from the head of a very long queue, it stays in the file, unless --deep is given: Redis serves nobody
+30,000 places from the head of a very long queue, it stays in the file, unless --deep is given: Redis serves nobody
 while it looks for them, 5 ms or more.
 
 exit status:
