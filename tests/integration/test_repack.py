@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -83,6 +84,18 @@ def test_a_pickled_model_becomes_a_ref_and_runs_with_the_row(redis: Redis, queue
     slimjobs.SimpleWorker([slim], connection=redis).work(burst=True, logging_level="CRITICAL")
     assert slim.fetch_job(queued.id).return_value() == "NEW?"  # type: ignore[union-attr]
     assert slim.fetch_job(late.id).return_value() == "NEW!"  # type: ignore[union-attr]
+
+
+def test_outcomes_for_scripts(redis: Redis, queue: rq.Queue, run: Run) -> None:
+    good, gone = queue.enqueue(print, Letter(1, LARGE).save()), queue.enqueue(print, Letter(7, LARGE))
+    before_bytes = sum(len(data_of(redis, job)) for job in (good, gone))
+    for arguments in (["--json"], ["--json", "--apply"]):
+        found = json.loads(run(*arguments, status=1))
+        (task,) = found["tasks"]
+        assert (task["jobs"], task["rewritten"], task["before_bytes"]) == (2, 1, before_bytes)
+        assert [left["id"] for left in found["left"]] == [gone.id]
+        assert found["applied"] == ("--apply" in arguments)
+    assert task["after_bytes"] == sum(len(data_of(redis, job)) for job in (good, gone))
 
 
 def test_a_job_that_has_the_only_copy_of_a_model_keeps_it(redis: Redis, queue: rq.Queue, run: Run) -> None:
