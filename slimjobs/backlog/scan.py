@@ -1,12 +1,10 @@
 """Goes through all jobs that Redis holds and measures them there: sizes and a few words leave it, payloads do not.
 
-One script a step, which walks the keys and measures the jobs among them. A step is kept so short that a worker hardly
-waits, and Redis is left alone between steps for longer than they take.
+One script a step, which walks the keys and measures the jobs among them; `pace` says how many.
 """
 
 from __future__ import annotations
 
-import time
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from slimjobs.backlog.keys import (
     RESULTS_PREFIX,
     text,
 )
+from slimjobs.backlog.pace import Pace
 from slimjobs.backlog.rows import UNNAMED, JobRow, Measured, Name, Step, Tally
 from slimjobs.backlog.sums import round_up
 from slimjobs.fields import find_task
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-# How long a step should take in Redis. Shorter ones would let a worker's commands wait less, but this process take more
-# of the machine, which costs the worker more (tests/benchmarks/audit.py); no script may take 5 ms.
-_STEP_SECONDS = 0.002
-# How long Redis is left alone after a step, in times of what the step took.
-_REST = 2.3
-_FEWEST_KEYS, _MOST_KEYS = 20, 400
 # The beginning of a payload, where nothing else tells the task: no more is copied than this inside Redis.
 _PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 1024
@@ -159,39 +152,23 @@ class Scan:
         self.keys_seen = 0
 
     def __iter__(self) -> Iterator[Step]:
-        cursor, count, key_seconds = b"0", _FEWEST_KEYS, 0.0
-        travel_seconds = self._travel_seconds()
+        cursor, pace = b"0", Pace(self._connection)
         while True:
-            began = time.perf_counter()
-            cursor, packed = self._step(cursor, count)
-            took = time.perf_counter() - began
-            self.keys_seen += count
+            keys = pace.keys
+            arguments = (0, cursor, keys, self.more_than, self._too_large_from, self._meant)
+            with pace.step("EVALSHA", _STEP_SHA, *arguments):
+                cursor, packed = self._step(*arguments)
+            self.keys_seen += keys
             yield self._read(packed)
             if cursor == b"0":
                 return
-            busy_seconds = max(took - travel_seconds, 0.0)
-            # The caller has had some of the rest already.
-            time.sleep(max(busy_seconds * _REST - (time.perf_counter() - began - took), 0.0))
-            # The mean of the last ten steps or so; one that was much longer is not repeated.
-            key_seconds += (busy_seconds / count - key_seconds) * (0.1 if key_seconds else 1.0)
-            most = count // 2 if busy_seconds > 2 * _STEP_SECONDS else min(2 * count, _MOST_KEYS)
-            count = int(max(min(_STEP_SECONDS / max(key_seconds, 1e-9), most), _FEWEST_KEYS))
+            pace.rest()
 
-    def _step(self, cursor: bytes, count: int) -> Any:
-        arguments = (cursor, count, self.more_than, self._too_large_from, self._meant)
+    def _step(self, *arguments: Any) -> Any:
         try:
-            return self._connection.evalsha(_STEP_SHA, 0, *arguments)
+            return self._connection.evalsha(_STEP_SHA, *arguments)
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
-            return self._connection.eval(_STEP, 0, *arguments)
-
-    def _travel_seconds(self) -> float:
-        """Return how long a command takes that does nothing."""
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            self._connection.ping()
-            seconds.append(time.perf_counter() - began)
-        return min(seconds)
+            return self._connection.eval(_STEP, *arguments)
 
     def _read(self, packed: bytes) -> Step:
         raw_names, waiting, others, raw_rows, too_large = msgpack.unpackb(packed, raw=True, strict_map_key=False)

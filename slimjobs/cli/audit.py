@@ -33,7 +33,8 @@ DESCRIPTION = """\
 Show what the jobs in Redis weigh: by queue, state and task, and the largest by id.
 
 It measures payloads in Redis and fetches none, changes nothing, and can run beside production: Redis is asked in steps
-of a millisecond or two, and left alone for twice as long between them. It works on any RQ, with or without slimjobs.
+of a millisecond or two, and left alone between them, for longer while others use it. It works on any RQ, with or
+without slimjobs.
 """
 EPILOG = """\
 examples:
