@@ -16,6 +16,7 @@ import pytest
 import queue_samples
 import rq
 from rq.scheduler import RQScheduler
+from rq.serializers import JSONSerializer
 from rq_versions import RQ
 
 import slimjobs
@@ -245,7 +246,8 @@ def test_an_application_that_cannot_be_imported(redis: Redis, make_app: Any, doc
 def test_each_payload_is_told_by_its_beginning(redis: Redis, make_app: Any) -> None:
     stock = rq.Queue("mail", connection=redis)
     backlog_samples.fill(redis, stock)
-    for queue in (slimjobs.Queue("mail", connection=redis), rq.Queue("mail", connection=redis, serializer="json")):
+    written_as_json = rq.Queue("mail", connection=redis, serializer=JSONSerializer)
+    for queue in (slimjobs.Queue("mail", connection=redis), written_as_json):
         queue.enqueue(backlog_samples.give_text, 1)
         queue.enqueue_in(timedelta(hours=1), backlog_samples.give_text, "y" * 1000)
     for _ in range(10):

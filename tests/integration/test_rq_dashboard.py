@@ -246,6 +246,8 @@ def at_work(job: rq.job.Job, redis: Redis) -> Iterator[str | None]:
     worker: Any = SimpleWorker(["letters"], connection=redis)
     worker.register_birth()
     worker.prepare_execution(job)
+    if hasattr(worker, "set_current_job_id"):  # RQ before 3.0, where the work horse says it
+        worker.set_current_job_id(job.id)
     yield job.description
     with redis.pipeline() as pipeline:
         worker.cleanup_execution(job, pipeline=pipeline)
