@@ -37,6 +37,14 @@ collect_ignore_glob = [] if RQ >= (3, 0) else ["*/test_cron.py", "*/test_cron_pr
 redis_process = factories.redis_proc(executable=find_redis_server() or "redis-server")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests of several processes apart, and their options from the pytests that tests start."""
+    named = [name for name in ("SLIMJOBS_TEST_REDIS_URL", "SLIMJOBS_TEST_POSTGRES_URL") if name in os.environ]
+    if named and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"{named[0]} names one database, which processes would empty for each other: no -n")
+    os.environ.pop("PYTEST_ADDOPTS", None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def default_signals() -> Iterator[None]:
     """A suite in the background begins with SIGINT ignored, and so would all processes that it starts."""

