@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Write = Callable[..., Path]
 
+pytestmark = pytest.mark.slow
+
 HOSTILE_QUEUE = "<script>document.title='taken over'</script>"
 HOSTILE_TASK = "x\"'><img/src=x/onerror=alert`1`>"
 SCREENS = [(360, 740), (1280, 900)]

@@ -15,6 +15,8 @@ from slimjobs.backlog.scan import Scan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 TEXT = b"x" * 20_000
 # Two looks at what others send.
 SECONDS = 0.6

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 OUR_WORKERS = ["Worker", "SimpleWorker", "SpawnWorker"]
 OURS = ("--queue-class", "slimjobs.Queue", "--job-class", "slimjobs.Job")
 with_our_classes_and_without = pytest.mark.parametrize("classes", [(), OURS], ids=["RQ's classes", "our classes"])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 THREADS = 8
 PROCESSES = 4
 TASK = "queue_samples.note_done"

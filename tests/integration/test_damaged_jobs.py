@@ -266,6 +266,7 @@ def test_looking_at_a_damaged_job_works_and_changes_nothing(queue: Queue, look_a
             assert job.payload() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "move"), MOVES)
 def test_a_damaged_job_is_moved_with_its_payload(queue: Queue, state: str, move: Callable[[Queue], object]) -> None:
     job = Told(queue, state)
@@ -287,6 +288,7 @@ def test_a_damaged_job_can_be_deleted(queue: Queue, state: str, remove: Callable
                 assert [queue.job_ids, queue.failed_job_registry.get_job_ids()] == [[], []]
 
 
+@pytest.mark.slow
 def test_no_damage_ends_a_worker(queue: Queue) -> None:
     job = Told(queue, "queued")
     for damage in job.damages():
@@ -354,6 +356,7 @@ def enqueue_damaged(queue: Queue, field: str, damage: Callable[[bytes], bytes], 
     return damage(stored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker_class", [Worker, SimpleWorker, SpawnWorker])
 @each_payload_field
 def test_neither_handlers_nor_callbacks_end_a_worker(queue: Queue, field: str, worker_class: type[BaseWorker]) -> None:
@@ -667,6 +670,7 @@ def test_what_rq_compresses_is_inflated_with_a_bound_too(queue: Queue, redis_url
 # All together.
 
 
+@pytest.mark.slow
 def test_of_many_jobs_all_good_ones_run_and_all_bad_ones_fail_with_their_reason(
     queue: Queue, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

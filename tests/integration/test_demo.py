@@ -83,6 +83,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_both_sides_send_a_small_campaign(tmp_path: Path) -> None:
     ended = run_demo(folder=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -17,7 +17,10 @@ from slimjobs.demo.stage import Stage, clear_redis, set_stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="there is no redis-server on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_redis_server() is None, reason="there is no redis-server on this machine"),
+]
 
 MIB = 2**20
 

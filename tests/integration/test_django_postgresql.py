@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 PREPARED = """
 import pathlib, sys
 import psycopg

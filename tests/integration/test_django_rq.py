@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 SUPPORT_FOLDER = Path(__file__).parents[1] / "support"
 PACKAGE = "slimjobs.contrib.django_rq"
 DEADLINE_SECONDS = 60

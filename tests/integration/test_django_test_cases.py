@@ -11,6 +11,8 @@ from queue_samples import run_worker
 
 from slimjobs import Job, Queue
 
+pytestmark = pytest.mark.slow
+
 transaction: Any = pytest.importorskip("django.db.transaction")
 
 if TYPE_CHECKING:

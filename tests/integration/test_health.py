@@ -185,6 +185,7 @@ def test_the_bytes_that_wait(limit: str, status: int, queue: rq.Queue, look: Loo
     assert "backlog" in look("--max-backlog", limit, status=status)
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_long_queue_are_of_a_sample(redis: Redis, queue: rq.Queue) -> None:
     small, large = ("x", "".join(f"{number:04}" for number in range(250)))
     texts = [large if number % 2 else small for number in range(6000)]

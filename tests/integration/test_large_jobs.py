@@ -56,6 +56,7 @@ def peak_kibibytes(*arguments: Any) -> int:
     return int(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is asked of Linux")
 def test_a_huge_job_is_set_aside_and_put_back_in_little_memory(redis: Redis, queue: rq.Queue, tmp_path: Path) -> None:
     job = queue.enqueue(queue_samples.give, 1)
@@ -68,6 +69,7 @@ def test_a_huge_job_is_set_aside_and_put_back_in_little_memory(redis: Redis, que
     assert redis.ttl(job.key) == -1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is asked of Linux")
 def test_a_huge_job_is_rewritten_by_a_process_of_little_memory(redis: Redis, queue: rq.Queue) -> None:
     letter = Letter(1, os.urandom(HUGE_BYTES // 4).hex()).save()

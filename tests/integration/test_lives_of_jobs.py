@@ -17,6 +17,8 @@ from slimjobs import Job, PayloadTooLargeError, Queue, Ref
 if TYPE_CHECKING:
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 LETTER = Ref("queue_samples.Letter", 1)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("django")
 
+pytestmark = pytest.mark.slow
+
 WORKERS: dict[str, Callable[[Queue], None]] = {
     "Worker": lambda queue: run_worker(Worker, queue.name, queue.connection),
     "SimpleWorker": lambda queue: run_worker(SimpleWorker, queue.name, queue.connection),

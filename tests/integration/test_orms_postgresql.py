@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 NONE = Policy("none")
 
 

@@ -16,6 +16,8 @@ from slimjobs import Job, Queue, SimpleWorker, Worker
 if TYPE_CHECKING:
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def rows(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

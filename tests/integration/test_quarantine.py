@@ -380,6 +380,7 @@ def test_outcomes_for_scripts(redis: Redis, queue: rq.Queue, tmp_path: Path, run
     assert json.loads(run(*arguments[:3], "--state", "failed", "--json"))["jobs"] == 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_job_is_in_one_place(
     redis: Redis, redis_url: str, queue: rq.Queue, tmp_path: Path
 ) -> None:

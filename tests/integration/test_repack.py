@@ -157,6 +157,7 @@ def test_what_cannot_be_unpickled_stays_and_the_others_are_rewritten(
     assert len(data_of(redis, good)) < 200
 
 
+@pytest.mark.slow
 def test_a_job_that_never_ends_to_unpickle_is_given_up(
     redis: Redis, queue: rq.Queue, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> No
     assert len(data_of(redis, job)) > 10_000
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_job_is_there_once_and_runs(redis: Redis, redis_url: str, queue: rq.Queue) -> None:
     letters = [Letter(number, f"letter {number} {LARGE[:5000]}").save() for number in range(60)]
     jobs = [queue.enqueue(letter.shout, job_id=f"job-{letter.id}") for letter in letters]

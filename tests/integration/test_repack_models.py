@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., str]
 
+pytestmark = pytest.mark.slow
+
 LARGE = "".join(f"{number:06}" for number in range(100_000))
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 STOCK_WORKER = part("stock", "-m", "rq.cli", "worker", "--with-scheduler", QUEUE)
 STOCK_CRON = part("stock", "-m", "rq.cli", "cron", "app.cron_config")
 SLIM_WORKER = ("-m", "rq.cli", "worker", "--worker-class", "slimjobs.Worker", QUEUE)

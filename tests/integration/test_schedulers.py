@@ -27,6 +27,8 @@ from slimjobs.demo.redis_server import find_redis_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 FAR_AHEAD = datetime(2100, 1, 1, tzinfo=timezone.utc)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 LOCK = RQScheduler.get_locking_key("a")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("sentry_sdk")
 
+pytestmark = pytest.mark.slow
+
 SECRET = "ann@example.org"
 WORKER = """
 import json, sys

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+pytestmark = pytest.mark.slow
+
 THREADS = 50
 
 

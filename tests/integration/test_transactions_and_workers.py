@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("django")
 
+pytestmark = pytest.mark.slow
+
 # Nobody sets Django up in the workers: the environment names its settings.
 MIGRATE = "import pathlib, sys; from shop import databases; databases.set_up(pathlib.Path(sys.argv[1]))"
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.worker import BaseWorker
 
+pytestmark = pytest.mark.slow
+
 
 WORKERS = [Worker, SimpleWorker, SpawnWorker]
 each_worker = pytest.mark.parametrize("worker_class", WORKERS)

@@ -103,6 +103,7 @@ def test_it_is_begun_tightened_and_kept_where_it_did_not_run(project: Project) -
     assert [*read_baseline(project)] == ["app.greet"]
 
 
+@pytest.mark.slow
 def test_it_is_written_once_for_all_workers_of_xdist(project: Project) -> None:
     project.test(TWO.format(size=90_000, text="long"))
     result = project.run_apart("-n", "2", "--slimjobs-baseline=known.json", "--slimjobs-update-baseline")

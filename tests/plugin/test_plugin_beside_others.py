@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from plugin_project import Project
 
+pytestmark = pytest.mark.slow
+
 MANY = """
 import pytest
 from app import greet, publish

@@ -68,12 +68,14 @@ def refusal(*args: Any, **kwargs: Any) -> SlimjobsError:
     return caught.value
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(values)
 def test_values_come_back_equal_and_of_the_same_type(value: Any) -> None:
     assert canonical(travel(value)) == canonical(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=75, deadline=None)
 @given(values, values)
 def test_arguments_come_back_equal_and_of_the_same_type(first: Any, second: Any) -> None:

@@ -325,7 +325,7 @@ def test_order_and_duplicates_are_kept_and_a_row_is_one_object(shop: Any) -> Non
     assert loaded["a"][1] is loaded["b"][0]
 
 
-@pytest.mark.parametrize("count", [1, 100, 10_000])
+@pytest.mark.parametrize("count", [1, 100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_one_query_a_class_and_database_until_its_parameters_run_out(shop: Any, count: int) -> None:
     from django.db import connections
 

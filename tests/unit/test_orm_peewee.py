@@ -146,7 +146,7 @@ def test_the_model_class_itself_is_no_instance() -> None:
     assert peewee_models.Models().locator_for(int) is None
 
 
-@pytest.mark.parametrize("count", [1, 100, 10_000])
+@pytest.mark.parametrize("count", [1, 100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_one_query_for_a_class_however_many_refs(count: int, statements: list[str]) -> None:
     kiosk.fill(count)
     statements.clear()

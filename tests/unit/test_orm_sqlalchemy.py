@@ -202,7 +202,7 @@ def test_a_class_is_found_by_its_import_path_in_a_process_that_has_seen_no_insta
     assert done.stdout == "subject 2\n"
 
 
-@pytest.mark.parametrize("count", [1, 100, 10_000])
+@pytest.mark.parametrize("count", [1, 100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_one_query_for_a_class_and_database_however_many_refs(count: int, engines: tuple[Engine, Engine]) -> None:
     library.create(*(_emptied(engine) for engine in engines))
     library.fill(count)
@@ -223,6 +223,7 @@ def _emptied(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.mark.slow
 def test_ten_thousand_composite_keys_in_one_query(engines: tuple[Engine, Engine]) -> None:
     library.create(*(_emptied(engine) for engine in engines))
     library.fill(10_000)

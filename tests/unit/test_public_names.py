@@ -10,6 +10,8 @@ import pytest
 
 import slimjobs
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "BatchTooLargeError",
     "ConfigurationError",

@@ -228,6 +228,7 @@ def test_modes_hold_for_results(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_a_huge_result_is_refused_in_little_memory(caplog: pytest.LogCaptureFixture) -> None:
     large = "x" * 50_000_000
     assert extra_bytes(lambda: store([large], caplog)) < 2**20

@@ -92,6 +92,7 @@ def test_a_payload_that_grows_is_found_by_its_size_without_a_hint() -> None:
     assert len(str(raised.value)) < 700, "the example is not shown whole"
 
 
+@pytest.mark.slow
 def test_a_kibibyte_is_enough_to_find_what_grows_by_itself() -> None:
     for strategy in (st.text(), st.binary(), st.lists(st.integers()), st.dictionaries(st.text(), st.text())):
         with pytest.raises(AssertionError, match="the payload grows"):

@@ -17,6 +17,8 @@ from slimjobs.registry import dehydrate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 _MOST_EXTRA_BYTES = 16 * 2**20
 _MOST_CALLS = 200_000  # some 50 ms
 _MANY = 300_000
