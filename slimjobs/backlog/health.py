@@ -125,17 +125,17 @@ class Health:
 
     def _check_schedule(self, queue: str) -> Iterator[Check]:
         key = REGISTRY_PREFIXES["scheduled"] + queue
-        first: Any = self._connection.zrange(key, 0, 0, withscores=True)
-        if not first:
-            return
         scheduled: Any = self._connection.zcard(key)
         lock: Any = self._connection.get(SCHEDULER_LOCK_PREFIX + queue)
-        if lock is None:
+        if lock is not None:
+            yield self._check_heartbeat(queue, text(lock), f"{scheduled:,} jobs are scheduled")
+        elif scheduled:
             hint = f"start `slimjobs scheduler {queue}`: a worker that runs looks for free locks every ten minutes"
             words = f"none has the lock, and {scheduled:,} jobs are scheduled; {hint}"
             yield Check("scheduler", queue, CRITICAL, words)
-        else:
-            yield self._check_heartbeat(queue, text(lock), f"{scheduled:,} jobs are scheduled")
+        first: Any = self._connection.zrange(key, 0, 0, withscores=True)
+        if not first:
+            return
         late_seconds = self._now - first[0][1]
         if late_seconds <= 0:
             yield Check("late", queue, OK, f"the next job is due in {format_seconds(-late_seconds)}")

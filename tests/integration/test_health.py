@@ -101,6 +101,14 @@ def test_scheduled_jobs_without_a_scheduler_are_critical(queue: rq.Queue, look: 
     assert lines["scheduler mail"].startswith("CRITICAL scheduler mail: none has the lock, and 1 jobs are scheduled")
 
 
+def test_a_scheduler_is_told_of_before_anything_is_scheduled(queue: rq.Queue, look: Look) -> None:
+    queue.enqueue(backlog_samples.give_text, 1).delete()
+    birth(queue)
+    assert "scheduler mail" not in look(status=0)  # it needs none
+    lock(queue)
+    assert look(status=0)["scheduler mail"].endswith("has the lock, and 0 jobs are scheduled")
+
+
 @pytest.mark.parametrize("interval", [1, 60])
 def test_a_scheduler_that_was_killed_is_told_by_its_heartbeat(
     interval: int, redis: Redis, queue: rq.Queue, look: Look
