@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the suite, all kinds at once, and print what each said.
 
     Some of RQ's tests expect processes to start and end within half a second. What fails beside others is run again
-    by itself, up to three times, which is printed too: a failure of ours fails each time.
+    by itself, up to three times, which is printed too: look there for what fails now and then.
     """
     kinds = [word for word in argv if word in {*KINDS, "stock"}]
     arguments = [word for word in argv if word not in kinds]
