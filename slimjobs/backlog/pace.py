@@ -1,17 +1,13 @@
-"""How long Redis may be held up at once, and how it is left alone afterwards: it serves nobody else meanwhile."""
+"""How long Redis may be held up at once, and when: it serves nobody else meanwhile."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from redis import Redis
 
 # Redis finds an id in a list by passing all before it, which takes 30 to 60 ns each (LREM, LINSERT and LPOS of Redis
 # 6.2 and 7.0 with RQ's ids), and within a script 77 ns once: so many take less than 5 ms.
@@ -20,110 +16,93 @@ _SHORT_SECONDS = 0.002
 # In times of what the step took.
 _REST = 2.0
 
+# A worker's commands come in bursts, 30 within some 8 ms of a forked worker's job of 20 ms (RQ 3.0), and each would
+# wait for half a step. So a step is for the moments in between: a millisecond for so many keys beside a worker. Fewer
+# cost more by themselves, and by more a worker loses more (tests/benchmarks/audit.py).
+_FEWEST_KEYS, _MOST_KEYS = 20, 120
+# What a step may take, where keys take longer.
+_STEP_SECONDS = 0.002
+# In times of what a step took: how long Redis is left alone while nobody else sends anything, and how long at most.
+_QUIET_REST = 0.3
+_LONGEST_REST = 3.0
+# How soon to look again, once others were heard.
+_LISTENING_SECONDS = 0.0005
+# Where Redis does not tell what a step took: twice what a key takes beside a worker.
+_UNTOLD_KEY_SECONDS = 0.00002
+# No Redis has been sent as many commands.
+_ANY_COMMANDS = 2**53
 
-class _Manner(NamedTuple):
-    """How long a step of a scan should take in Redis, and how long Redis is left alone after it, in times of that."""
-
-    step_seconds: float
-    rest: float
-
-
-# The commands of others wait less for shorter steps, of which more goes to what every step costs; a longer rest costs a
-# worker less, and makes the audit take longer. Measured with tests/benchmarks/audit.py: a rest of 0.8 left a forked
-# worker 0.80 of its rate, this one 0.89.
-_BESIDE_OTHERS = _Manner(0.001, 1.8)
-_ALONE = _Manner(0.002, 0.5)
-# What others may send in a second and nobody is at work: a stock worker of RQ 3.0 sends 6 KiB a job.
-_NOBODY_BYTES = 16 * 2**10
-_LOOK_SECONDS = 0.25
-_FEWEST_KEYS, _MOST_KEYS = 20, 400
-# A step that seems to take longer was none of Redis: this process was stopped, or the network.
-_LONGEST_SECONDS = 0.05
+# The beginning of a step's script: it returns early where more commands have been sent to Redis than ARGV[1]. Both
+# INFO and TIME may be forbidden.
+BEGIN_STEP = """
+local function count_commands()
+  local stats = redis.pcall('INFO', 'stats')
+  return type(stats) == 'string' and tonumber(string.match(stats, 'total_commands_processed:(%d+)')) or 0
+end
+local function read_clock()
+  local time = redis.pcall('TIME')
+  return time.err and 0 or time[1] * 1000000 + time[2]
+end
+local commands_before, began = count_commands(), read_clock()
+if commands_before > tonumber(ARGV[1]) then return {false, commands_before, count_commands(), 0} end
+"""
+# Its end, which `found` is the result of: a value, and what `Pace.note` takes.
+END_STEP = """
+local took = read_clock() - began
+return {found, commands_before, count_commands(), took}
+"""
 
 
 class Pace:
-    """How many keys a step of a scan walks, and how long Redis is left alone after it: longer where others are at work.
-
-    Args:
-        connection: The Redis.
+    """How many keys a step of a scan walks, and when: once nobody else has sent a command, or after a rest.
 
     Attributes:
         keys: How many keys the next step should walk.
-        is_alone: Whether nobody else has sent Redis much lately.
     """
 
-    def __init__(self, connection: Redis) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
         self.keys = _FEWEST_KEYS
-        self.is_alone = False
-        self._key_seconds = self._rest_seconds = self._late_seconds = 0.0
-        self._travel_seconds = self._measure_travel()
-        self._sent_bytes, self._received_bytes = 0, self._count_received()
-        self._ended_at = self._looked_at = time.perf_counter()
+        self._key_seconds = 0.0
+        # How many commands Redis has processed, and how many of them a step is by itself: the fewest between two.
+        self._commands, self._own_commands = 0, 0
+        self._sent_at = self._rests_until = self._due_at = 0.0
 
-    @contextmanager
-    def step(self, *arguments: bytes | float | str) -> Iterator[None]:
-        """Measure a step.
+    def next_step(self) -> int:
+        """Leave Redis alone for as long as it should be.
+
+        Returns:
+            The most commands that Redis may have processed when the step comes, for ARGV[1] of its script.
+        """
+        time.sleep(max(self._rests_until - time.perf_counter(), 0.0))
+        self._sent_at = time.perf_counter()
+        is_due = self._sent_at >= self._due_at or not self._own_commands
+        return _ANY_COMMANDS if is_due else self._commands + self._own_commands
+
+    def note(self, commands_before: int, commands: int, took_microseconds: int, *, has_walked: bool) -> None:
+        """Note what a step's script tells.
 
         Args:
-            arguments: The command that it sends.
+            commands_before: How many commands Redis had processed before; 0 where it does not tell.
+            commands: How many when the script ended.
+            took_microseconds: How long it held Redis up; 0 where that is not known.
+            has_walked: Whether it walked its keys, and was not put off by others' commands.
         """
-        began = time.perf_counter()
-        yield
-        self._ended_at = time.perf_counter()
-        busy_seconds = min(max(self._ended_at - began - self._travel_seconds, 0.0), _LONGEST_SECONDS)
-        self._sent_bytes += _bytes_of(arguments)
-        step_seconds, rest = self._manner
-        self._rest_seconds = busy_seconds * rest
+        between = commands_before - self._commands
+        if self._commands and between > 0:  # less after CONFIG RESETSTAT
+            self._own_commands = min(self._own_commands or between, between)
+        self._commands = commands
+        if not has_walked:
+            self._rests_until = time.perf_counter() + _LISTENING_SECONDS
+            return
+        took_seconds = took_microseconds / 1e6 or self.keys * _UNTOLD_KEY_SECONDS
+        # What the answer takes on its way is rest for Redis too.
+        ended_at = self._sent_at + took_seconds
+        self._due_at = ended_at + took_seconds * _LONGEST_REST
+        self._rests_until = ended_at + took_seconds * _QUIET_REST if self._own_commands else self._due_at
         # The mean of the last ten steps or so; one that was much longer is not repeated.
-        self._key_seconds += (busy_seconds / self.keys - self._key_seconds) * (0.1 if self._key_seconds else 1.0)
-        most = self.keys // 2 if busy_seconds > 2 * step_seconds else min(2 * self.keys, _MOST_KEYS)
-        self.keys = int(max(min(step_seconds / max(self._key_seconds, 1e-9), most), _FEWEST_KEYS))
-
-    def rest(self) -> None:
-        """Leave Redis alone after a step; the time since it ended counts."""
-        if self._ended_at - self._looked_at > _LOOK_SECONDS:
-            self._look()
-        until = self._ended_at + self._rest_seconds - self._late_seconds
-        time.sleep(max(until - time.perf_counter(), 0.0))
-        # A sleep ends some 0.1 ms late, which the next makes up for.
-        self._late_seconds = min(time.perf_counter() - until, self._manner.step_seconds)
-
-    @property
-    def _manner(self) -> _Manner:
-        return _ALONE if self.is_alone else _BESIDE_OTHERS
-
-    def _look(self) -> None:
-        """Find whether others have sent anything since the last look."""
-        received_bytes, now = self._count_received(), time.perf_counter()
-        others_bytes = received_bytes - self._received_bytes - self._sent_bytes
-        # Less than nothing is known after CONFIG RESETSTAT, and where a Redis does not tell.
-        self.is_alone = 0 < others_bytes < _NOBODY_BYTES * (now - self._looked_at)
-        self._sent_bytes, self._received_bytes, self._looked_at = 0, received_bytes, now
-
-    def _count_received(self) -> int:
-        """Return how many bytes Redis has been sent so far, by all; 0 where it does not tell."""
-        try:
-            stats: Any = self._connection.info("stats")
-        except ResponseError:  # not allowed
-            return 0
-        return int(stats.get("total_net_input_bytes", 0))
-
-    def _measure_travel(self) -> float:
-        """Return how long a command takes that does nothing, after a rest: both sides wake up first."""
-        seconds = []
-        for _ in range(8):
-            time.sleep(_BESIDE_OTHERS.step_seconds)
-            began = time.perf_counter()
-            self._connection.ping()
-            seconds.append(time.perf_counter() - began)
-        return sorted(seconds)[2]  # others may have been served in between
-
-
-def _bytes_of(arguments: tuple[bytes | float | str, ...]) -> int:
-    """Return how many bytes a command has on its way to Redis (RESP: an array of bulk strings)."""
-    lengths = [len(argument if isinstance(argument, bytes) else str(argument)) for argument in arguments]
-    return 3 + len(str(len(lengths))) + sum(5 + len(str(length)) + length for length in lengths)
+        self._key_seconds += (took_seconds / self.keys - self._key_seconds) * (0.1 if self._key_seconds else 1.0)
+        most = self.keys // 2 if took_seconds > 2 * _STEP_SECONDS else min(2 * self.keys, _MOST_KEYS)
+        self.keys = int(max(min(_STEP_SECONDS / self._key_seconds, most), _FEWEST_KEYS))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from slimjobs.backlog.keys import (
     RESULTS_PREFIX,
     text,
 )
-from slimjobs.backlog.pace import Pace
+from slimjobs.backlog.pace import BEGIN_STEP, END_STEP, Pace
 from slimjobs.backlog.rows import UNNAMED, JobRow, Measured, Name, Step, Tally
 from slimjobs.backlog.sums import round_up
 from slimjobs.fields import find_task
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
 _PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 1024
 
-# ARGV: cursor, keys a step, the bytes from which a job is told of by itself, those from which it is counted as too
-# large, and which jobs are meant (msgpack): in these states, on these queues; by themselves those whose task begins so,
-# or is not known here. Jobs are told of by numbers: eight times that of their name, and what is known of registry and
-# expiry; stored bytes; those of the payload; of those that have run also the bytes of result and error.
-_STEP = f"""
+# ARGV after that of `pace`: cursor, keys a step, the bytes from which a job is told of by itself, those from which it
+# is counted as too large, and which jobs are meant (msgpack): in these states, on these queues; by themselves those
+# whose task begins so, or is not known here. Jobs are told of by numbers: eight times that of their name, and what is
+# known of registry and expiry; stored bytes; those of the payload; of those that have run also the bytes of result and
+# error.
+_STEP = f"""{BEGIN_STEP}
 local call, try, sub, match = redis.call, redis.pcall, string.sub, string.match
 local registries = {{{", ".join(f"{state} = '{prefix}'" for state, prefix in REGISTRY_PREFIXES.items())}}}
 local is_waiting = {{queued = true, scheduled = true, deferred = true}}
-local more_than, too_large_from, meant = tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[5])
+local more_than, too_large_from, meant = tonumber(ARGV[4]), tonumber(ARGV[5]), cmsgpack.unpack(ARGV[6])
 local states, queues, prefix = meant.states, meant.queues, meant.task
 local numbers, names, waiting, others, rows, too_large, n, m = {{}}, {{}}, {{}}, {{}}, {{}}, 0, 0, 0
 
@@ -56,8 +57,8 @@ local function is_listed(id, key, state, origin)
   return 0
 end
 
-local found = call('SCAN', ARGV[1], 'MATCH', '{JOB_PREFIX}*', 'COUNT', ARGV[2])
-for _, key in ipairs(found[2]) do
+local scanned = call('SCAN', ARGV[2], 'MATCH', '{JOB_PREFIX}*', 'COUNT', ARGV[3])
+for _, key in ipairs(scanned[2]) do
   local fields = try('HMGET', key, 'status', 'origin', 'description')
   local state, origin, description = fields[1] or '', fields[2] or '', fields[3] or ''
   -- What is no hash are the ids of those that wait for a job, beside it.
@@ -108,8 +109,8 @@ for _, key in ipairs(found[2]) do
     end
   end
 end
-return {{found[1], cmsgpack.pack({{names, waiting, others, rows, too_large}})}}
-"""
+local found = {{scanned[1], cmsgpack.pack({{names, waiting, others, rows, too_large}})}}
+{END_STEP}"""
 _STEP_SHA = sha1(_STEP.encode(), usedforsecurity=False).hexdigest()
 
 _MOST_NAMES = 10_000
@@ -152,17 +153,19 @@ class Scan:
         self.keys_seen = 0
 
     def __iter__(self) -> Iterator[Step]:
-        cursor, pace = b"0", Pace(self._connection)
+        cursor, pace = b"0", Pace()
         while True:
-            keys = pace.keys
-            arguments = (0, cursor, keys, self.more_than, self._too_large_from, self._meant)
-            with pace.step("EVALSHA", _STEP_SHA, *arguments):
-                cursor, packed = self._step(*arguments)
+            most_commands, keys = pace.next_step(), pace.keys
+            arguments = (0, most_commands, cursor, keys, self.more_than, self._too_large_from, self._meant)
+            found, *told = self._step(*arguments)
+            pace.note(*told, has_walked=found is not None)
+            if found is None:
+                continue
+            cursor, packed = found
             self.keys_seen += keys
             yield self._read(packed)
             if cursor == b"0":
                 return
-            pace.rest()
 
     def _step(self, *arguments: Any) -> Any:
         try:

@@ -18,7 +18,7 @@ from slimjobs.cli.audit_page import page_of
 from slimjobs.cli.audit_report import Report
 from slimjobs.cli.audit_tables import tables_of
 from slimjobs.cli.connecting import add_redis_url, connect, name_of
-from slimjobs.cli.manners import stand_back
+from slimjobs.cli.manners import standing_aside
 from slimjobs.cli.watching import watch
 from slimjobs.cli.whole_files import check_writable, write_whole
 from slimjobs.ledger import Ledger
@@ -92,7 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is not None:
         check_writable(arguments.html)
     began = datetime.now(timezone.utc)
-    stand_back()
     connection = connect(arguments)
     report = _read(connection, arguments)
     if arguments.json:
@@ -112,7 +111,7 @@ def _read(connection: Redis, arguments: argparse.Namespace) -> Report:
     scan = Scan(connection, arguments.queue, audit.least_kept, too_large_from=too_large_from)
     keys: Any = connection.dbsize()
     with watch("audit").scene("keys", keys) as scene:
-        for step in scan:
+        for step in standing_aside(scan):
             audit.add(step)
             if orphans is None:
                 scan.more_than = audit.least_kept

@@ -13,7 +13,7 @@ from slimjobs.backlog.due import queue_names
 from slimjobs.backlog.formats import REQUEUEABLE, Formats, FormatScan
 from slimjobs.cli import parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
-from slimjobs.cli.manners import stand_back
+from slimjobs.cli.manners import standing_aside
 from slimjobs.cli.watching import watch
 from slimjobs.doctor.agreement import Fleet, check_processes, check_queue
 from slimjobs.doctor.findings import CRITICAL, OK, Finding
@@ -78,7 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if not arguments.app and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         arguments.fail("name a module with the application's queues or tasks: --app myproject.tasks")
-    stand_back()
     connection = connect(arguments)
     findings, writers = _look_at_application(arguments.app)
     formats = Formats()
@@ -118,7 +117,7 @@ def _look_at_jobs(connection: Redis, queues: Sequence[str]) -> Formats:
     scan = FormatScan(connection, queues)
     keys: Any = connection.dbsize()
     with watch("doctor").scene("keys", keys) as scene:
-        for _ in scan:
+        for _ in standing_aside(scan):
             scene.update(min(scan.keys_seen, keys))
     return scan.formats
 

@@ -39,7 +39,7 @@ def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Q
 
 @pytest.fixture
 def audit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("slimjobs.cli.audit.stand_back", lambda: None)  # the process of the tests would stay so
+    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)  # the process of the tests would stay so
 
     def run(*arguments: str, status: int = 0) -> Any:
         assert main(["audit", *arguments]) == status

@@ -115,7 +115,7 @@ class Source(HTMLParser):
 def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
     monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setattr("slimjobs.cli.audit.stand_back", lambda: None)  # the process of the tests would stay so
+    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)  # the process of the tests would stay so
     return rq.Queue("mail", connection=redis)
 
 

@@ -37,6 +37,25 @@ def test_a_command_that_stands_back_is_the_last_that_gets_the_machine() -> None:
     assert done.stdout.split() == ["19", "3"]  # 3 is SCHED_BATCH
 
 
+def test_a_long_read_takes_what_nobody_else_wants_and_a_short_one_is_served_like_any_process() -> None:
+    code = """
+import sys; sys.path.insert(0, {root!r})
+import os
+from types import SimpleNamespace
+from slimjobs.cli import manners
+now = [0.0]
+manners.time = SimpleNamespace(monotonic=lambda: now[0])
+def work():
+    for now[0] in [0.5, 0.9, 1.1]:
+        yield
+policy = getattr(os, 'sched_getscheduler', lambda _: 5 if now[0] > 1 else 0)
+print(*[policy(0) for _ in manners.standing_aside(work())], os.nice(0))
+"""
+    done = subprocess.run([sys.executable, "-c", code.format(root=ROOT)], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["0", "0", "5", "19"]  # 0 is SCHED_OTHER, and 5 SCHED_IDLE
+
+
 def test_a_terminal_has_a_bar_and_then_the_outcome() -> None:
     terminal, end = pty.openpty()
     try:
