@@ -120,7 +120,7 @@ def test_a_step_is_taken_as_soon_as_others_are_silent(redis: Redis, clock: Clock
     assert walk.rests[:6] == [4.0, 1.3, 2.3, 1.3, 1.3, 1.8]
 
 
-def test_counts_that_are_reset_are_not_taken_for_silence(redis: Redis, clock: Clock) -> None:
+def test_silence_is_known_after_counts_were_reset_and_others_are_too(redis: Redis, clock: Clock) -> None:
     def reset(steps: int) -> None:
         if steps == 4:
             redis.config_resetstat()
@@ -130,6 +130,7 @@ def test_counts_that_are_reset_are_not_taken_for_silence(redis: Redis, clock: Cl
     walk = Walk(redis, clock, reset)
 
     assert walk.jobs == JOBS
+    assert set(walk.rests[1:6]) == {1.3}
     assert set(walk.rests[6:]) == {4.3}
 
 
