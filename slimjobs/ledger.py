@@ -73,7 +73,7 @@ class Ledger:
         return [LedgerRow(**row) for row in _rows(answer)]
 
     def hours(self) -> list[HourRow]:
-        """Return the counts by hour of the last 14 days, oldest hour first."""
+        """Return the counts by hour, as long as they are kept (`entries.KEPT_HOURS`), oldest hour first."""
         refusals.flush_all()
         this_hour = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
         hours = [this_hour - timedelta(hours=back) for back in range(KEPT_HOURS, -1, -1)]

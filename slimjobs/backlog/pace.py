@@ -19,7 +19,8 @@ _REST = 2.0
 # A worker's commands come in bursts, 30 within some 8 ms of a forked worker's job of 20 ms (RQ 3.0), and each would
 # wait for half a step. So a step is for the moments in between: a millisecond for so many keys beside a worker. Fewer
 # cost more by themselves, and by more a worker loses more (tests/benchmarks/audit.py).
-_FEWEST_KEYS, _MOST_KEYS = 20, 120
+_FEWEST_KEYS = 20
+_MOST_KEYS = 120
 # What a step may take, where keys take longer.
 _STEP_SECONDS = 0.002
 # In times of what a step took: how long Redis is left alone while nobody else sends anything, and how long at most.
@@ -84,7 +85,8 @@ class Pace:
         Args:
             commands_before: How many commands Redis had processed before; 0 where it does not tell.
             commands: How many when the script ended.
-            took_microseconds: How long it held Redis up; 0 where that is not known.
+            took_microseconds: How long it held Redis up; 0 where that is not known, and less where its clock was turned
+                back.
             has_walked: Whether it walked its keys, and was not put off by others' commands.
         """
         between = commands_before - self._commands
@@ -94,7 +96,7 @@ class Pace:
         if not has_walked:
             self._rests_until = time.perf_counter() + _LISTENING_SECONDS
             return
-        took_seconds = took_microseconds / 1e6 or self.keys * _UNTOLD_KEY_SECONDS
+        took_seconds = max(took_microseconds, 0) / 1e6 or self.keys * _UNTOLD_KEY_SECONDS
         # What the answer takes on its way is rest for Redis too.
         ended_at = self._sent_at + took_seconds
         self._due_at = ended_at + took_seconds * _LONGEST_REST

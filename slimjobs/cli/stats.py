@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slimjobs.backlog.report import DAY_HOURS, summarize
 from slimjobs.cli import parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.entries import KEPT_HOURS
 from slimjobs.ledger import Ledger
 from slimjobs.sizes import format_size
 
@@ -64,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _hours(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 14 * DAY_HOURS:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of hours from 1 to {14 * DAY_HOURS}")
+    if not value.isdecimal() or not 1 <= int(value) <= KEPT_HOURS:
+        raise argparse.ArgumentTypeError(f"{value!r} is no number of hours from 1 to {KEPT_HOURS}")
     return int(value)
 
 

@@ -180,3 +180,13 @@ def test_a_step_has_fewer_keys_where_redis_takes_longer_for_each() -> None:
     assert quick.keys == 120
     assert usual.keys == pytest.approx(50, abs=1)  # two milliseconds
     assert slow.keys == 20  # not fewer, however slow it is
+
+
+def test_a_clock_that_is_turned_back_is_no_step_of_negative_length(clock: Clock) -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.next_step()
+        pace.note(1, 1, -5_000_000, has_walked=True)
+
+    assert pace.keys == 100  # as where no time is told
+    assert clock.now > 20 * 0.0004
