@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ checks, a line each:
               has not told for 20 s that it is alive
   late        how late the oldest due job is: CRITICAL above --max-late, WARNING above a fifth of it
   finished    when a job last ended, held against the same where jobs wait
-  cron        CRITICAL where no cron scheduler was seen for 2 minutes, or no cron job enqueued within --max-silence
+  cron        CRITICAL where no cron scheduler was seen for 150 s, or no cron job enqueued within --max-silence
   backlog     what the waiting jobs take in Redis: CRITICAL above --max-backlog, WARNING above four fifths of it
   growth      WARNING where more jobs have waited at every look of the last 10 minutes than at the first of them
 
@@ -144,5 +145,6 @@ def _ping(url: str) -> list[Check]:
     try:
         with urllib.request.urlopen(url, timeout=PING_SECONDS):  # noqa: S310  # checked above
             return []
-    except OSError as error:
-        return [Check("ping", "", WARNING, f"the monitor could not be told ({error})")]
+    # A URL that is none, and an answer that is not HTTP, come as the last two.
+    except (OSError, ValueError, HTTPException) as error:
+        return [Check("ping", "", WARNING, f"the monitor could not be told ({type(error).__name__}: {error})")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socketserver
 import subprocess
 import sys
 import threading
@@ -278,6 +279,35 @@ def test_a_heartbeat_monitor_is_told_when_all_is_well_and_only_then(queue: rq.Qu
         assert asked == ["/well"]
         assert "HTTP Error 500" in look("--ping", f"{url}/ill", status=1)["ping"]
     assert "ping" in look("--ping", "file:///etc/hosts", status=1)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:x/", "http://localhost/a b", "http://[bad/", "http://localhost/\xfc"]
+)
+def test_a_url_that_is_none_is_a_warning_beside_what_was_found(queue: rq.Queue, look: Look, url: str) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    birth(queue)
+    found = look("--ping", url, status=1)
+
+    assert found["ping"].startswith("WARNING  ping: the monitor could not be told (")
+    assert "workers" in " ".join(found)
+
+
+def test_a_monitor_that_answers_no_http_is_a_warning(queue: rq.Queue, look: Look) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    birth(queue)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"no such thing\r\n")
+
+    with socketserver.TCPServer(("localhost", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = look("--ping", f"http://localhost:{server.server_address[1]}/", status=1)
+        server.shutdown()
+
+    assert "BadStatusLine" in found["ping"]
 
 
 def test_it_goes_on_through_what_is_wrong(redis_url: str, queue: rq.Queue) -> None:
