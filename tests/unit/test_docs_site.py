@@ -290,6 +290,18 @@ def test_the_drawing_is_the_one_of_these_rooms() -> None:
     assert script("draw_rooms").draw() == drawing, "draw it anew: python .ci/draw_rooms.py"
 
 
+def test_every_module_of_a_package_is_listed_by_its_first_line() -> None:
+    package = Path(slimjobs.__file__).parent
+    lines = []
+    for path in sorted(package.rglob("*.py")):
+        if path.parent != package and path.name not in {"__init__.py", "__main__.py"}:
+            first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+            lines.append(f"| `{path.relative_to(package).as_posix()}` | {first.rstrip('.')} |")
+
+    table = section("architecture.md", "Every module of a package").strip().partition("\n| --- | --- |\n")[2]
+    assert table.split("\n") == lines
+
+
 def test_what_is_to_be_changed_stands_where_the_page_says() -> None:
     table = section("architecture.md", "Where would I change ...")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
