@@ -147,7 +147,7 @@ class Enqueuer(Generic[P]):
             group_id: The id of an RQ group that the jobs belong to.
 
         Raises:
-            BatchTooLargeError: Together they are over `max_batch_bytes`.
+            BatchTooLargeError: Together they are over `max_batch_bytes` of one of our queues; a stock queue has none.
             PayloadTooLargeError: One of them is over its limit.
             UnsupportedTypeError: Something in one of them cannot travel.
             UnsavedModelError: A model in one of them has no primary key.
