@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -234,6 +236,21 @@ def test_what_payloads_are_before_compression_is_told_of_tasks_that_were_counted
     groups = {group["task"]: group["payload_bytes"] for group in audit("--json")["groups"]}
     assert groups["backlog_samples.fail"] is None
     assert next(line for line in audit().splitlines() if "  mail   queued" in line).endswith(" -")
+
+
+@pytest.mark.parametrize("command", ["audit", "doctor --app json"])
+def test_what_reads_for_long_takes_only_time_that_nobody_wants(queue: rq.Queue, command: str) -> None:
+    queue.enqueue("time.time")
+    code = f"""
+import os
+from slimjobs.cli import main, manners
+manners._BRISK_SECONDS = -1  # at once
+main.main({command.split()})
+print("policy", getattr(os, "sched_getscheduler", lambda _: 5)(0))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "policy 5"  # SCHED_IDLE
 
 
 def test_wrong_sizes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
