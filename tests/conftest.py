@@ -112,8 +112,9 @@ def shop_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def shop(shop_databases: Any) -> Iterator[Any]:
-    """The shop's models, without rows."""
+def shop(shop_databases: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The shop's models, without rows; the processes that the test starts have its settings."""
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop.settings")
     shop_databases.empty()
     yield importlib.import_module("shop.models")
     shop_databases.close()
@@ -145,6 +146,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test begins with default settings, and leaves no registration behind."""
     for name in [name for name in os.environ if name.startswith("SLIMJOBS_") and not name.startswith("SLIMJOBS_TEST")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)  # a test of Django's asks for `shop`
     for module, attribute in (
         (registry, "_by_class"),
         (registry, "_by_name"),

@@ -98,14 +98,12 @@ def _run_page(folder: Path, redis_url: str, commands: Path, page: str) -> subpro
         "RQ_REDIS_URL": redis_url,
         "COLUMNS": "160",
     }
-    # The shop's tests leave the name of their settings behind.
-    inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     skipped = [str(block.line) for block in blocks_of(page) if is_exception(block)]
     command = [sys.executable, str(SUPPORT / "run_page.py"), page, server, *skipped]
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**inherited, **environment},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

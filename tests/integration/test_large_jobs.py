@@ -41,7 +41,6 @@ def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Q
     monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     for command in ("quarantine", "restore", "repack"):  # the process of the tests would stay so
         monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
     return rq.Queue("mail", connection=redis)

@@ -39,7 +39,6 @@ def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Q
     monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     monkeypatch.setattr("slimjobs.cli.repack.stand_back", lambda: None)  # the process of the tests would stay so
     return rq.Queue("mail", connection=redis)
 

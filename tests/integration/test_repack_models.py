@@ -98,10 +98,7 @@ def test_a_row_of_django_that_is_gone(redis: Redis, queue: rq.Queue, run: Run, s
     assert data_bytes(redis, job) == before
 
 
-def test_models_of_sqlalchemy_and_peewee(
-    redis: Redis, queue: rq.Queue, run: Run, reading_room: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+def test_models_of_sqlalchemy_and_peewee(redis: Redis, queue: rq.Queue, run: Run, reading_room: Any) -> None:
     with reading_room.Session() as session:
         book = reading_room.Book(title=LARGE)
         session.add(book)

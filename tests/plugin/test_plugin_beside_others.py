@@ -425,8 +425,7 @@ def test_the_results_of_junit_name_the_task(project: Project) -> None:
     assert "app.send_email: payload is 78.2 KiB" in (project.path / "junit.xml").read_text()
 
 
-def test_a_run_inside_a_run_leaves_rqs_classes_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)  # which tests of other kinds set
+def test_a_run_inside_a_run_leaves_rqs_classes_as_they_were() -> None:
     code = (
         "import pytest, rq\n"
         "before = rq.job.Job.save, pytest.ExceptionInfo.fill_unfilled\n"

@@ -71,7 +71,6 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester = pytester
         self._monkeypatch = monkeypatch
-        monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)  # which tests of other kinds set
         self.path = pytester.path
         pytester.makepyfile(conftest=CONFTEST, app=APP)
         pytester.syspathinsert()

@@ -211,14 +211,12 @@ class Rollout:
     def start(self, each: Part, output: int | None = None) -> subprocess.Popen[str]:
         folder = self._folder / each.version
         path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-        # The shop's tests leave the name of their settings behind.
-        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         own = {"PYTHONPATH": path, "REDIS_URL": self._url, "RQ_REDIS_URL": self._url, **dict(each.environment)}
         with self._log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, *each.command],
                 cwd=folder,
-                env={**inherited, **own},
+                env={**os.environ, **own},
                 stdout=log if output is None else output,
                 stderr=log,
                 text=True,

@@ -383,7 +383,6 @@ def test_a_model_asked_for_while_apps_are_loading_is_not_known_yet(shop: Any, tm
 
 def test_without_settings_no_label_is_known_and_django_is_not_set_up() -> None:
     code = (
-        "import os; os.environ.pop('DJANGO_SETTINGS_MODULE', None)\n"
         "import django.db.models, slimjobs\n"
         "try: slimjobs.Ref('shop.Email', 1).load()\n"
         "except slimjobs.ConfigurationError as error: print(error)\n"
