@@ -23,7 +23,7 @@ from slimjobs.doctor.writers import Application, Writer, check_places
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from redis import Redis
 
@@ -96,21 +96,32 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _look_at_application(modules: Sequence[str]) -> tuple[list[Finding], list[Writer]]:
-    application.prepare()
+    settings, problem = os.environ.get("DJANGO_SETTINGS_MODULE"), ""
+    try:
+        application.prepare()
+    except Exception as error:  # noqa: BLE001  # settings and applications raise what they like
+        problem = f"Django cannot be set up: {type(error).__name__}: {error}"
     found = Application(modules)
     findings, writers = ([found.summarize()] if modules else []) + found.findings, found.writers
-    if os.environ.get("DJANGO_SETTINGS_MODULE"):
-        try:
-            # Django comes with an application of Django's.
-            from slimjobs.doctor.django_settings import look
-        except ImportError:
-            return findings, writers  # without django-rq
-        for each in look():
+    if problem:
+        fix = "Run it where `python -c 'import django; django.setup()'` works, in the environment of the application."
+        findings.append(Finding(f"settings {settings}", CRITICAL, problem, fix))
+    elif settings:
+        for each in _look_at_settings():
             if isinstance(each, Finding):
                 findings.append(each)
             else:
                 writers.append(each)
     return findings, writers
+
+
+def _look_at_settings() -> Iterable[Finding | Writer]:
+    try:
+        # Django comes with an application of Django's.
+        from slimjobs.doctor.django_settings import look
+    except ImportError:
+        return ()  # without django-rq
+    return look()
 
 
 def _look_at_jobs(connection: Redis, queues: Sequence[str]) -> Formats:

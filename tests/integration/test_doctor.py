@@ -68,7 +68,6 @@ LARGE = "".join(f"{number:06}" for number in range(200_000))
 def make_app(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModuleType]]:
     """Return what makes an application's module, which all names that begin with `doctored` are."""
     monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("slimjobs.cli.doctor.standing_aside", iter)  # the process of the tests would stay so
@@ -288,23 +287,36 @@ def test_plain_text_and_its_order(make_app: Callable[..., ModuleType], capsys: p
     assert "Limits, and where they come from" in lines
 
 
-def test_what_the_settings_of_django_name(redis: Redis, redis_url: str, tmp_path: Path) -> None:
-    (tmp_path / "doctored_settings.py").write_text(SETTINGS)
-    slimjobs.Queue("mail", connection=redis).enqueue(backlog_samples.give_text, 1)
-    rq.Worker(["mail"], connection=redis).register_birth()  # type: ignore[no-untyped-call]
+def doctor_of_settings(folder: Path, redis_url: str, text: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+    """Run the command with these settings in a process of its own, for Django is set up once in each."""
+    (folder / "doctored_settings.py").write_text(text)
     path = os.pathsep.join(filter(None, [os.path.dirname(queue_samples.__file__), os.environ.get("PYTHONPATH")]))  # noqa: PTH120  # the text of it
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "doctored_settings", "PYTHONPATH": path}
+    own = {"DJANGO_SETTINGS_MODULE": "doctored_settings", "PYTHONPATH": path, "REDIS_URL": redis_url}
     finished = subprocess.run(
-        [sys.executable, "-m", "slimjobs.cli", "doctor", "--json"],
-        cwd=tmp_path,
-        env={**environment, "REDIS_URL": redis_url},
+        [sys.executable, "-m", "slimjobs.cli", "doctor", "--json", *arguments],
+        cwd=folder,
+        env={**os.environ, **own},
         capture_output=True,
         text=True,
         check=False,
     )
     assert finished.returncode == 1, finished.stderr
-    report = json.loads(finished.stdout)
-    warned = texts(report, "WARNING")
+    found: dict[str, list[dict[str, Any]]] = json.loads(finished.stdout)
+    return found
+
+
+def test_what_the_settings_of_django_name(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    slimjobs.Queue("mail", connection=redis).enqueue(backlog_samples.give_text, 1)
+    rq.Worker(["mail"], connection=redis).register_birth()  # type: ignore[no-untyped-call]
+    warned = texts(doctor_of_settings(tmp_path, redis_url, SETTINGS), "WARNING")
     assert "settings doctored_settings: The queue 'mail' is of slimjobs, but WORKER_CLASS is not" in warned
     assert 'Set RQ = {"WORKER_CLASS": "slimjobs.contrib.django_rq.Worker"}' in warned
     assert 'fails slim jobs (1 job in flight, RQ_QUEUES["mail"])' in warned
+
+
+def test_settings_that_cannot_be_set_up(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    rq.Queue("news", connection=redis).enqueue("doctored.nothing")
+    report = doctor_of_settings(tmp_path, redis_url, "raise ValueError('no key')", "--app", "json")
+    critical = texts(report, "CRITICAL")
+    assert "settings doctored_settings: Django cannot be set up: ValueError: no key -> Run it where" in critical
+    assert "doctored.nothing" in critical  # Redis was looked at all the same
