@@ -22,32 +22,38 @@ def strip_values(event: E, hint: Any = None) -> E:  # noqa: ARG001  # Sentry giv
     Returns:
         The event.
     """
-    parts: Any = event
-    job = parts.get("extra", {}).get("rq-job", {})
+    job = _fields(_fields(_fields(event).get("extra")).get("rq-job"))
     for name in ("args", "kwargs"):
         job.pop(name, None)  # its description shows them by their types
-    for frame in _frames(parts):
+    for frame in _frames(_fields(event)):
         frame.pop("vars", None)
-    for crumb in _listed(parts.get("breadcrumbs")):
+    for crumb in _listed(_fields(event).get("breadcrumbs")):
         if crumb.get("category") == "redis":
             crumb["message"] = _first_word(crumb.get("message"))
-    for span in parts.get("spans") or ():
+    for span in _listed(_fields(event).get("spans")):
         if str(span.get("op")).startswith("db.redis"):
             span["description"] = _first_word(span.get("description"))
-            span.get("data", {}).pop("redis.commands", None)
+            _fields(span.get("data")).pop("redis.commands", None)
     return event
 
 
 def _frames(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for kind in ("exception", "threads"):
-        for each in _listed(event.get(kind)):
-            yield from (each.get("stacktrace") or {}).get("frames") or ()
-    yield from (event.get("stacktrace") or {}).get("frames") or ()
+    traces = [each.get("stacktrace") for kind in ("exception", "threads") for each in _listed(event.get(kind))]
+    for trace in (*traces, event.get("stacktrace")):
+        yield from _listed(_fields(trace).get("frames"))
+
+
+# Sentry loses an event whose `before_send` raises, and integrations leave in it what they like.
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    return part if isinstance(part, dict) else {}
 
 
 def _listed(part: Any) -> list[dict[str, Any]]:
-    return (part.get("values") if isinstance(part, dict) else part) or []
+    values = part.get("values") if isinstance(part, dict) else part
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, (list, tuple)) else []
 
 
-def _first_word(text: str | None) -> str:
-    return (text or "").split(" ", 1)[0]
+def _first_word(text: Any) -> str:
+    return str(text or "").split(" ", 1)[0]

@@ -10,6 +10,7 @@ import queue_samples
 from queue_samples import Letter, run_python
 
 from slimjobs import Queue
+from slimjobs.contrib.sentry import strip_values
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -120,3 +121,17 @@ def test_strip_values_takes_out_whatever_sentry_was_told_to_add(
         error = error_of(events)
         assert error["extra"]["rq-job"]["description"].startswith("queue_samples.fail_after_enqueueing(<Letter 1>")
         assert error["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "fail_after_enqueueing"
+
+
+@pytest.mark.parametrize("odd", [None, 1, "text", [None], {"values": [None, "text"]}, {"values": None}])
+def test_strip_values_keeps_an_event_whatever_is_in_it(odd: Any) -> None:
+    """Sentry loses what its `before_send` raises over."""
+    names = ("extra", "exception", "threads", "breadcrumbs", "spans", "stacktrace")
+    events = [
+        dict.fromkeys(names, odd),
+        {"extra": {"rq-job": odd}, "stacktrace": {"frames": odd}, "exception": {"values": [{"stacktrace": odd}]}},
+        {"spans": [{"op": "db.redis", "description": odd, "data": odd}]},
+        {"breadcrumbs": {"values": [{"category": "redis", "message": odd}]}},
+    ]
+    for event in events:
+        assert strip_values(event) is event
