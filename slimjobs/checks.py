@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import UNEVALUATED
 
-from slimjobs import listeners, refusals
+from slimjobs import refusals
+from slimjobs.batches import Batch
 from slimjobs.calls import Call, call_of, task_of
 from slimjobs.codec import Refused
 from slimjobs.entries import Entry
-from slimjobs.errors import BatchTooLargeError, ConfigurationError, PayloadTooLargeError
+from slimjobs.errors import ConfigurationError, PayloadTooLargeError
 from slimjobs.jobs import Job
 from slimjobs.limits import for_task, settings
-from slimjobs.logs import logger
 from slimjobs.payload import Payload, build
 from slimjobs.serializer import format_of
-from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,21 +56,14 @@ class Checks:
         Raises:
             BatchTooLargeError: Together they are over `max_batch_bytes`.
         """
-        limits = self._limits.over(settings().limits)
-        batch: list[tuple[EnqueueData, Payload]] = []
-        total_bytes = 0
+        batch = Batch(self._queue, self._limits.over(settings().limits))
+        built: list[tuple[EnqueueData, Payload]] = []
         for data in job_datas:
             payload = self.build(data.func, data.args, data.kwargs, data.meta)
-            batch.append((data._replace(func=payload, args=None, kwargs=None), payload))
-            total_bytes += payload.size_bytes
-            if total_bytes > limits.max_batch_bytes and limits.mode == "reject":
-                raise self._refuse_batch(batch, total_bytes, limits)
-        if total_bytes > limits.max_batch_bytes and limits.mode == "warn":
-            size, limit = format_pair(total_bytes, limits.max_batch_bytes)
-            logger.warning(
-                "%s: %d payloads of one enqueue_many are %s, limit is %s", self._queue.name, len(batch), size, limit
-            )
-        return batch
+            built.append((data._replace(func=payload, args=None, kwargs=None), payload))
+            batch.add(payload.task, payload.size_bytes)
+        batch.end()
+        return built
 
     def check(self, job: RQJob) -> tuple[Payload | None, Entry | None]:
         """Hold a new job that was made or changed elsewhere against the limits here, before it is written.
@@ -124,14 +116,3 @@ class Checks:
         except Refused:
             return False
         return len(meta or b"") == payload.meta_bytes
-
-    def _refuse_batch(
-        self, batch: list[tuple[EnqueueData, Payload]], total_bytes: int, limits: Limits
-    ) -> BatchTooLargeError:
-        for _, payload in batch:
-            refusals.note(self._queue.connection, self._queue.name, payload.task)
-        task = batch[-1][1].task
-        error = BatchTooLargeError(task=task, size_bytes=total_bytes, limit_bytes=limits.max_batch_bytes)
-        error.jobs = len(batch)
-        listeners.refused(error)
-        return error

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from rq.job import Job as RQJob
     from rq.queue import EnqueueData
 
-    from slimjobs.locators import Transaction
-
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -94,8 +92,8 @@ class Enqueuer(Generic[P]):
             UnsupportedTypeError: Something in it cannot travel.
             UnsavedModelError: A model in it has no primary key.
         """
-        queue, options, waits = self._prepare(args, kwargs)
-        return stock.write(queue, waits, queue.enqueue, self._function, options)
+        queue, options, known = self._prepare(args, kwargs)
+        return stock.write(queue, known, queue.enqueue, self._function, options)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Enqueue a call; the same as `enqueue`."""
@@ -109,8 +107,8 @@ class Enqueuer(Generic[P]):
             *args: The function's.
             **kwargs: The function's.
         """
-        queue, options, waits = self._prepare(args, kwargs)
-        return stock.write(queue, waits, partial(queue.enqueue_at, moment), self._function, options)
+        queue, options, known = self._prepare(args, kwargs)
+        return stock.write(queue, known, partial(queue.enqueue_at, moment), self._function, options)
 
     def enqueue_in(self, delay: timedelta, /, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Schedule a call for some time from now, and return its job; options and errors as `enqueue`.
@@ -128,13 +126,14 @@ class Enqueuer(Generic[P]):
         Nothing is enqueued. A payload over its limit is refused here on a stock queue, and by `enqueue_many` on
         one of slimjobs.
         """
-        queue, options, waits = self._prepare(args, kwargs)
+        queue, options, known = self._prepare(args, kwargs)
         if "job_timeout" in options:
             options["timeout"] = options.pop("job_timeout")
         unknown = options.keys() - inspect.signature(RQQueue.prepare_data).parameters.keys()
         if unknown:
             raise ConfigurationError(f"enqueue_many has no option {', '.join(sorted(unknown))}")
-        return stock.prepared(queue.prepare_data(self._function, **options), waits)
+        data = queue.prepare_data(self._function, **options)
+        return data if known is None else stock.prepared(data, known)
 
     def enqueue_many(
         self, calls: Iterable[EnqueueData], *, pipeline: Pipeline | None = None, group_id: str | None = None
@@ -147,7 +146,7 @@ class Enqueuer(Generic[P]):
             group_id: The id of an RQ group that the jobs belong to.
 
         Raises:
-            BatchTooLargeError: Together they are over `max_batch_bytes` of one of our queues; a stock queue has none.
+            BatchTooLargeError: Together they are over `max_batch_bytes`.
             PayloadTooLargeError: One of them is over its limit.
             UnsupportedTypeError: Something in one of them cannot travel.
             UnsavedModelError: A model in one of them has no primary key.
@@ -155,7 +154,7 @@ class Enqueuer(Generic[P]):
         queue = self._place.queue
         if isinstance(queue, Queue):
             return queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
-        return stock.write_many(queue, list(calls), pipeline, group_id)
+        return stock.write_many(queue, calls, pipeline, group_id)
 
     def options(self, **options: Any) -> Enqueuer[P]:
         """Return the same with options set: `send_email.options(at_front=True).enqueue(email)`.
@@ -171,22 +170,22 @@ class Enqueuer(Generic[P]):
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[RQQueue, dict[str, Any], tuple[Transaction, ...]]:
-        """Return the queue, what its methods take besides the function, and what a stock queue's job waits for."""
+    ) -> tuple[RQQueue, dict[str, Any], stock.Known | None]:
+        """Return the queue, what its methods take besides the function, and what is known of a stock queue's call."""
         options = self.rq_options()
         for name in [name for name in kwargs if name not in self._own_names]:
             if name in _OPTION_NAMES or name == "job_timeout":
                 options["job_timeout" if name == "timeout" else name] = kwargs.pop(name)
         options = fold_options(options)
         queue = self._place.queue
-        waits: tuple[Transaction, ...] = ()
+        known: stock.Known | None = None
         if not isinstance(queue, Queue):
-            args, kwargs, options, waits = self._slim_down(queue, args, kwargs, options)
-        return queue, {**options, "args": args, "kwargs": kwargs}, waits
+            args, kwargs, options, known = self._slim_down(queue, args, kwargs, options)
+        return queue, {**options, "args": args, "kwargs": kwargs}, known
 
     def _slim_down(
         self, queue: RQQueue, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any], tuple[Transaction, ...]]:
+    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any], stock.Known]:
         """Do for a stock queue what ours does by itself: make refs, check the limits, look for open transactions."""
         task = task_name(self._function)
         meta, told = split(options.get("meta"))
@@ -208,7 +207,8 @@ class Enqueuer(Generic[P]):
             raise
         is_waiting = commit_for(task, told, "auto") == "auto"
         waits = transactions_of(models) if models and is_waiting else ()
-        return args, kwargs, {"description": payload.description, **options, "meta": meta}, waits
+        known = stock.Known(task, payload.size_bytes, waits)
+        return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
 
 
 class Task(Enqueuer[P], Generic[P, R_co]):

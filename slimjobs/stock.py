@@ -1,9 +1,9 @@
-"""Decorated tasks on a stock `rq.Queue`: their jobs wait for transactions too."""
+"""Decorated tasks on a stock `rq.Queue`: their batches have a limit, and their jobs wait for transactions too."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
 from rq.job import JobStatus
@@ -11,9 +11,11 @@ from rq.queue import EnqueueData
 from rq.queue import Queue as RQQueue
 
 from slimjobs import commit
+from slimjobs.batches import Batch
+from slimjobs.limits import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from redis.client import Pipeline
     from rq.job import Job as RQJob
@@ -21,24 +23,40 @@ if TYPE_CHECKING:
     from slimjobs.locators import Transaction
 
 
+class Known(NamedTuple):
+    """What is known of a checked call, and has no place in RQ.
+
+    Attributes:
+        task: The import path of its task.
+        payload_bytes: What a worker holds in memory of it.
+        transactions: Those that its rows may be part of.
+    """
+
+    task: str
+    payload_bytes: int
+    transactions: tuple[Transaction, ...]
+
+
 class Prepared(EnqueueData):
-    """A call for `enqueue_many`, with the transactions that its rows may be part of."""
+    """A call for `enqueue_many`, with what is known of it."""
 
-    transactions: tuple[Transaction, ...] = ()
+    known: Known
+
+    # The tuple's own leaves behind what is known.
+    def _replace(self, **changes: Any) -> Prepared:  # pyright: ignore[reportIncompatibleMethodOverride]  # Python lets one
+        return prepared(super()._replace(**changes), self.known)
 
 
-def prepared(data: EnqueueData, transactions: tuple[Transaction, ...]) -> EnqueueData:
-    """Return a call for `enqueue_many` that remembers its transactions."""
-    if not transactions:
-        return data
+def prepared(data: EnqueueData, known: Known) -> Prepared:
+    """Return a call for `enqueue_many` that remembers what is known of it."""
     remembering = Prepared(*data)
-    remembering.transactions = transactions
+    remembering.known = known
     return remembering
 
 
 def write(
     queue: RQQueue,
-    transactions: tuple[Transaction, ...],
+    known: Known | None,
     method: Callable[..., Any],
     func: Callable[..., Any],
     options: dict[str, Any],
@@ -48,6 +66,7 @@ def write(
     Returns:
         The job; of one that waits only its id is known to Redis later.
     """
+    transactions = known.transactions if known is not None else ()
     if not (transactions or commit.has_waiting()):
         return cast("RQJob", method(func, **options))
     named = {**options, "job_id": options.get("job_id") or str(uuid4())}
@@ -58,18 +77,29 @@ def write(
 
 
 def write_many(
-    queue: RQQueue, calls: Sequence[EnqueueData], pipeline: Pipeline | None, group_id: str | None
+    queue: RQQueue, calls: Iterable[EnqueueData], pipeline: Pipeline | None, group_id: str | None
 ) -> list[RQJob]:
-    """Enqueue what `prepared` returned, all of it together."""
-    named = [EnqueueData(*call)._replace(job_id=call.job_id or str(uuid4())) for call in calls]
+    """Enqueue what `prepared` returned, all of it together or nothing.
+
+    Raises:
+        BatchTooLargeError: Together they are over `max_batch_bytes`.
+    """
+    batch = Batch(queue, settings().limits)
+    named: list[EnqueueData] = []
+    waits: list[tuple[Transaction, ...]] = []
+    for call in calls:
+        known = call.known if isinstance(call, Prepared) else None
+        if known is not None:
+            batch.add(known.task, known.payload_bytes)
+        waits.append(known.transactions if known is not None else ())
+        named.append(EnqueueData(*call)._replace(job_id=call.job_id or str(uuid4())))
+    batch.end()
     write_now = partial(queue.enqueue_many, named, pipeline=pipeline, group_id=group_id)
-    if not any(getattr(call, "transactions", ()) for call in calls) and not commit.has_waiting():
+    if not any(waits) and not commit.has_waiting():
         return write_now()
-    jobs = [
-        (_made(queue, call.func, {**call._asdict(), "group_id": group_id}), getattr(before, "transactions", ()))
-        for before, call in zip(calls, named, strict=True)
-    ]
-    return [job for job, _ in jobs] if _waits(queue, jobs, write_now, pipeline) else write_now()
+    made = [_made(queue, call.func, {**call._asdict(), "group_id": group_id}) for call in named]
+    jobs = list(zip(made, waits, strict=True))
+    return made if _waits(queue, jobs, write_now, pipeline) else write_now()
 
 
 def _made(queue: RQQueue, func: Any, options: dict[str, Any]) -> RQJob:

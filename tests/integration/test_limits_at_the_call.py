@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import rq
 import sample_app
 from queue_samples import count, run_python, snapshot
 from rq.job import Job as RQJob
@@ -123,6 +124,39 @@ def test_one_batch_is_enqueued_whole_or_not_at_all(redis: Redis, in_pipeline: bo
         pipeline.execute()
     assert queue.count == 10
     assert count(redis, TASK).jobs == 10
+
+
+@pytest.mark.parametrize("queue_class", [rq.Queue, Queue])
+def test_a_batch_of_a_task_has_its_limit_on_a_stock_queue_too(
+    redis: Redis, queue_class: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = slimjobs.job(queue_class("q", connection=redis))(sample_app.record)
+    read = []
+
+    def calls(number: int) -> Any:
+        for index in range(number):
+            read.append(index)
+            # `_replace` is how one changes what RQ's `prepare_data` returned.
+            yield task.prepare("x" * 1000)._replace(job_id=f"{slimjobs.limits.settings().limits.mode}-{index}")
+
+    slimjobs.configure(max_batch_bytes=5000)
+    before = snapshot(redis)
+    with pytest.raises(BatchTooLargeError) as caught:
+        task.enqueue_many(calls(1000))
+    assert caught.value.jobs == len(read) == 5
+    assert (caught.value.task, caught.value.limit_bytes) == (TASK, 5000)
+    assert 5000 < (caught.value.size_bytes or 0) < 5500
+    assert snapshot(redis) == before
+    assert count(redis, TASK).refused == 5
+    assert len(task.enqueue_many(calls(4))) == 4
+
+    with caplog.at_level(logging.WARNING, "slimjobs"):
+        slimjobs.configure(mode="track")
+        assert len(task.enqueue_many(calls(5))) == 5
+        assert not caplog.records
+        slimjobs.configure(mode="warn")
+        assert len(task.enqueue_many(calls(5))) == 5
+    assert [record.getMessage()[:40] for record in caplog.records] == ["q: 5 payloads of one enqueue_many are 5."]
 
 
 def test_one_payload_that_is_too_large_stops_its_whole_batch(redis: Redis) -> None:

@@ -45,7 +45,7 @@ ROOMS = [
     ["presence", "stored", "shown", "jobs"],
     ["unique"],
     ["commit"],
-    ["checks", "choices", "holdings", "writing"],
+    ["batches", "checks", "choices", "holdings", "writing"],
     ["queue"],
     ["stock"],
     ["enqueuer", "decorator"],
