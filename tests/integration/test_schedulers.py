@@ -229,9 +229,9 @@ def wait():
         time.sleep(0.01)
 worker = slimjobs.Worker(["a"], connection=redis)
 worker._start_scheduler(logging_level="WARNING")
+redis.incr("started")
 for number in range(2):
     process = worker.scheduler._process
-    redis.rpush("pids", process.pid)
     wait()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -240,13 +240,16 @@ for number in range(2):
     worker.last_cleaned_at = True
     worker.run_maintenance_tasks()
     assert worker.scheduler._process.pid != process.pid
+    redis.incr("started")
 wait()
 worker.stop_scheduler()
 """
     with python(code, redis_url) as process:
-        for number in range(3):
-            add_due(redis, 10, 10 * number)
-            until(lambda: len(moved(redis)) == 10 * (number + 1) or process.poll() is not None, "the jobs")  # noqa: B023  # called before the next round
+        for number in range(1, 4):
+            # Else the one that is about to be killed may move them.
+            until(lambda: int(redis.get("started") or 0) == number or process.poll() is not None, "a scheduler")  # noqa: B023  # called before the next round
+            add_due(redis, 10, 10 * (number - 1))
+            until(lambda: len(moved(redis)) == 10 * number or process.poll() is not None, "the jobs")  # noqa: B023  # the same
             redis.rpush("go", 1)
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, errors
