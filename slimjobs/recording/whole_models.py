@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimjobs import registry
 from slimjobs.errors import SlimjobsError
-from slimjobs.parts import children, write_step
+from slimjobs.parts import write_step
+from slimjobs.weights import children
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

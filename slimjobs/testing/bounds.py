@@ -16,6 +16,7 @@ from slimjobs.payload import locate
 from slimjobs.registry import is_registered
 from slimjobs.serializer import SLIM, format_of
 from slimjobs.sizes import format_pair, format_size, parse_size
+from slimjobs.weights import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,5 +241,5 @@ def _holds_only_models(among: dict[str, Any]) -> bool:
         if not (value is None or is_registered(value)):
             if not isinstance(value, (list, tuple, set, frozenset)):
                 return False
-            pending.extend(child for _, child in parts.children(value))
+            pending.extend(child for _, child in children(value))
     return True

@@ -29,6 +29,7 @@ ROOMS = [
     ["registration"],
     ["scopes", "logs"],
     ["orm"],
+    ["weights"],
     ["parts", "compression", "fields"],
     ["descriptions"],
     ["policies", "fetches"],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from slimjobs import Ref, SlimjobsError
 from slimjobs.parts import call_parts, find_path, measure
 from slimjobs.registry import is_registered
+from slimjobs.serializer import SLIM
 
 BIG = "x" * 50_000
 
@@ -157,6 +158,36 @@ def test_the_largest_part_is_what_holds_most_not_what_holds_it() -> None:
 def test_at_most_three_are_named_and_none_that_hardly_matters() -> None:
     assert named(BIG, BIG * 3, BIG * 2, BIG) == ["args[1]", "args[2]", "args[0]"]
     assert named(BIG, "x" * 4000, "x" * 3000) == ["args[0]"]
+
+
+EMAILS = [f"subscriber{number}@example.org" for number in range(30_000)]
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        EMAILS,
+        tuple(EMAILS),
+        set(EMAILS),
+        {email: number for number, email in enumerate(EMAILS)},
+        [{"id": number, "email": email} for number, email in enumerate(EMAILS)],
+        {"rows": EMAILS},
+    ],
+    ids=["list", "tuple", "set", "dict", "rows", "inside"],
+)
+def test_many_items_are_weighed_by_some_of_them(many: Any) -> None:
+    for args in ((many, "y" * 40_000), ("y" * 40_000, many), (list(range(9_990)), many)):
+        total_bytes, largest = measure(call_parts(None, args, {}), is_registered)
+        assert total_bytes <= size_of(args)
+        index = args.index(many)
+        assert largest[0][0] in {f"args[{index}]", f"args[{index}]['rows']"}
+        assert largest[0][1] == pytest.approx(size_of(many), rel=0.1)
+
+
+def size_of(value: Any) -> int:
+    data = SLIM.dump(value)
+    assert data is not None
+    return len(data)
 
 
 def test_models_are_as_light_as_they_travel() -> None:
