@@ -14,6 +14,7 @@ from slimjobs import fetches, limits, policies, tagging
 from slimjobs.calls import TASK_ATTRIBUTE
 from slimjobs.commit import set_commit
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
+from slimjobs.errors import ConfigurationError
 from slimjobs.execution import load_call
 from slimjobs.jobs import Job
 from slimjobs.options import checked_commit
@@ -78,9 +79,14 @@ def job(
     if commit is not None:
         checked_commit(commit)
     place = Place(queue, connection, queue_class)
-    checked = checked_options({**options, "timeout": timeout} if timeout is not None else options)
+    if isinstance(connection, str):
+        raise ConfigurationError("connection= takes a Redis, not its URL", hint="Pass redis.Redis.from_url(...).")
+    given = {**options, "timeout": timeout} if timeout is not None else options
+    checked = checked_options(given, besides=_OWN_OPTIONS)
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
+        if not callable(function):  # the task itself was taken for a function that returns the queue
+            raise ConfigurationError("@slimjobs.job takes its queue", hint="Write @slimjobs.job(queue).")
         name = task_name(function)
         limits.limit_task(name, own_limits)
         policies.set_policy(name, policy)
@@ -96,6 +102,11 @@ def job(
         return cast("Task[P, R]", wrapper)
 
     return decorate
+
+
+_OWN_OPTIONS = [
+    name for name, each in inspect.signature(job).parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY
+]
 
 
 def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from difflib import get_close_matches
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -233,8 +234,8 @@ def options_of(function: Any) -> dict[str, Any]:
     return enqueuer.rq_options() if isinstance(enqueuer, Enqueuer) else {}
 
 
-def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a job under RQ's names.
+def checked_options(options: Mapping[str, Any], besides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the options of a job under RQ's names; `besides` is what else the caller can be given.
 
     Raises:
         ConfigurationError: RQ knows no such option.
@@ -242,7 +243,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     checked = {"timeout" if name == "job_timeout" else name: value for name, value in options.items()}
     unknown = sorted(checked.keys() - _OPTION_NAMES)
     if unknown:
-        raise ConfigurationError(
-            f"no such option of a job: {', '.join(unknown)}; there are {', '.join(sorted(_OPTION_NAMES))}"
-        )
+        known = sorted({*_OPTION_NAMES, *besides})
+        near = "".join(f" (is it {name}?)" for name in get_close_matches(unknown[0], known, 1))
+        raise ConfigurationError(f"no such option of a job: {', '.join(unknown)}{near}; there are {', '.join(known)}")
     return checked

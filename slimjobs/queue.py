@@ -61,6 +61,9 @@ class Queue(WritingQueue):
             kwargs["serializer"] = chosen_for_queue(kwargs.get("serializer")) or self.default_serializer
         if len(args) < 5:
             kwargs["job_class"] = chosen_job_class(kwargs.get("job_class"))
+        for name in Limits.__slots__:  # RQ would ignore it
+            if name in kwargs:
+                raise ConfigurationError(f"a queue has no {name}=", hint=f"Write limits=slimjobs.Limits({name}=...).")
         super().__init__(*args, **kwargs)
         try:
             self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))

@@ -71,6 +71,9 @@ def register(
         raise ConfigurationError(f"register() takes a class, not {type(cls).__name__}")
     if (load is None) == (load_many is None):
         raise ConfigurationError(f"{cls.__qualname__}: register() needs either load= or load_many=")
+    for option, given in (("load", load), ("load_many", load_many)):
+        if given is not None and not callable(given):
+            raise ConfigurationError(f"{cls.__qualname__}: {option}= takes a function, not {type(given).__name__}")
     name = name or f"{cls.__module__}.{cls.__qualname__}"
     read_pk = _checked_reader(cls, id) if isinstance(id, str) else id
     if load is not None:

@@ -262,6 +262,16 @@ def test_options_are_those_of_rq(redis: Redis) -> None:
         read.options(at_fornt=True)
     with pytest.raises(slimjobs.ConfigurationError, match="no such option of a job: colour"):
         slimjobs.job("letters", redis, colour="red")
+    with pytest.raises(slimjobs.ConfigurationError, match=r"max_byte \(is it max_bytes\?\); .*load, max_bytes"):
+        slimjobs.job("letters", redis, max_byte="8 KiB")
+
+
+def test_a_decorator_without_its_parentheses_and_the_url_of_a_redis_are_told_of(redis_url: str) -> None:
+    bare: Any = slimjobs.job(queue_samples.read_or_fail)  # type: ignore[arg-type]
+    with pytest.raises(slimjobs.ConfigurationError, match=r"Write @slimjobs\.job\(queue\)"):
+        bare(1)
+    with pytest.raises(slimjobs.ConfigurationError, match=r"Redis\.from_url"):
+        slimjobs.job("letters", redis_url)  # type: ignore[arg-type]
 
 
 @needs_unique_jobs

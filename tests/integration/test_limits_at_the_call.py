@@ -78,6 +78,11 @@ def test_a_task_has_the_last_word_then_the_queue_then_configure_then_the_environ
     assert limit_of(limited) == limit_of(plain) == 1024
 
 
+def test_a_limit_that_is_given_where_rq_would_ignore_it_is_told_of(redis: Redis) -> None:
+    with pytest.raises(slimjobs.ConfigurationError, match=r"limits=slimjobs\.Limits\(max_bytes=\.\.\.\)"):
+        Queue("q", connection=redis, max_bytes="1 MiB")
+
+
 def test_a_task_may_have_more_room_than_its_queue(redis: Redis) -> None:
     task = slimjobs.job(Queue("q", connection=redis), max_bytes="1 MiB")(sample_app.record)
 
