@@ -8,6 +8,11 @@ from pathlib import Path
 Path("app/database.py").write_text("""
 from random import Random
 
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+Session = sessionmaker(create_engine("sqlite://"))
+
 
 class Email:
     def __init__(self, id, body):
@@ -37,8 +42,8 @@ queue.enqueue_in(timedelta(days=1), send_email, fetch_email(2), ["bob@example.or
 
 def before(text):
     """Enqueue with the code and the mode of each step."""
-    mode = "track" if "slimjobs audit" in text else "warn"
-    if text.startswith(("slimjobs stats", "SLIMJOBS_READ_PICKLE", "slimjobs repack --trust")):
+    mode = "track" if "slimjobs stats" in text else "warn"
+    if text.startswith(("slimjobs stats", "slimjobs audit", "SLIMJOBS_READ_PICKLE", "slimjobs repack --trust")):
         subprocess.run([sys.executable, "-c", ENQUEUE], check=True, env={**os.environ, "SLIMJOBS_MODE": mode})
 
 
