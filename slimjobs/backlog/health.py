@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs.backlog.due import queue_names
 from slimjobs.backlog.keys import (
     CRON_JOBS_KEY,
     CRON_SCHEDULERS_KEY,
-    JOB_PREFIX,
-    QUEUE_PREFIX,
     REGISTRY_PREFIXES,
     SCHEDULER_LOCK_PREFIX,
     SUSPENDED_KEY,
     WORKERS_KEY,
     text,
 )
+from slimjobs.backlog.stalls import look_again, look_at
 from slimjobs.backlog.waiting import measure_waiting
 from slimjobs.sizes import format_size
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis import Redis
+
+    from slimjobs.backlog.stalls import Look
 
 OK, WARNING, CRITICAL = 0, 1, 2
 # A limit of time is warned about from this part of it on.
@@ -58,7 +58,7 @@ class Bounds:
     """What is still healthy.
 
     Attributes:
-        late_seconds: How late a due job may be, and how long nothing may finish while jobs wait.
+        late_seconds: How late a due job may be, and for how long none may be taken, or end, while jobs are queued.
         silence_seconds: How long no cron job may have been enqueued; None asks for the heartbeat of cron alone.
         backlog_bytes: How much the jobs that wait may take in Redis, or None.
     """
@@ -85,6 +85,7 @@ class Health:
         self._bounds = bounds
         self._queues = list(queues) or queue_names(connection)
         self._now = time.time()
+        self._looks = {queue: look_at(connection, queue) for queue in self._queues}
         self.waiting = {queue: self._count_waiting(queue) for queue in self._queues}
 
     def checks(self) -> Iterator[Check]:
@@ -102,9 +103,8 @@ class Health:
         yield self._check_backlog()
 
     def _count_waiting(self, queue: str) -> int:
-        queued: Any = self._connection.llen(QUEUE_PREFIX + queue)
         due: Any = self._connection.zcount(REGISTRY_PREFIXES["scheduled"] + queue, "-inf", self._now)
-        return int(queued + due)
+        return self._looks[queue].queued + int(due)
 
     def _workers(self) -> dict[str, int]:
         """Return how many workers there are by queue; the keys of dead ones expire within eight minutes."""
@@ -153,23 +153,24 @@ class Health:
         return Check("scheduler", queue, OK, f"{name} has the lock, and {words}")
 
     def _check_finished(self, queue: str) -> Check:
-        ended = self._last_end(queue)
-        if ended is None:
-            return Check("finished", queue, OK, "no job that ended is kept")
-        seconds = max(self._now - ended, 0.0)
-        level = self._level(seconds, self._bounds.late_seconds) if self.waiting[queue] else OK
-        return Check("finished", queue, level, f"the last job ended {format_seconds(seconds)} ago")
+        look = self._looks[queue]
+        if self._level_of(look):
+            look = look_again(self._connection, queue, look)
+        if not look.queued:
+            ago = None if look.ended_at is None else format_seconds(max(look.at - look.ended_at, 0.0))
+            return Check("finished", queue, OK, f"the last job ended {ago} ago" if ago else "no job that ended is kept")
+        waits = "and the first are gone from Redis"
+        if look.waits_since is not None:
+            waits = f"the first for {format_seconds(max(look.at - look.waits_since, 0.0))}"
+        moved = "none is known to have been taken, or to have ended"
+        if look.moved_at is not None:
+            moved = f"the last one was taken, or ended, {format_seconds(max(look.at - look.moved_at, 0.0))} ago"
+        words = f"{look.queued:,} jobs wait, {waits}, and {look.running:,} run; {moved}"
+        return Check("finished", queue, self._level_of(look), words)
 
-    def _last_end(self, queue: str) -> float | None:
-        """Return when the last of the jobs ended that are kept, in seconds since 1970."""
-        ended = []
-        for state in ("finished", "failed"):
-            newest: Any = self._connection.zrange(REGISTRY_PREFIXES[state] + queue, -5, -1)
-            for job_id in newest:
-                at = _read_time(self._connection.hget(JOB_PREFIX + text(job_id), "ended_at"))
-                if at is not None:
-                    ended.append(at)
-        return max(ended, default=None)
+    def _level_of(self, look: Look) -> int:
+        still_seconds = look.still_seconds
+        return WARNING if still_seconds is None else self._level(still_seconds, self._bounds.late_seconds)
 
     def _check_cron(self) -> Iterator[Check]:
         jobs: Any = self._connection.zrange(CRON_JOBS_KEY, -1, -1, withscores=True)
@@ -213,10 +214,3 @@ def format_seconds(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
-
-
-def _read_time(value: Any) -> float | None:
-    try:
-        return datetime.strptime(text(value), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
-    except ValueError:
-        return None

@@ -37,7 +37,7 @@ checks, a line each:
   scheduler   CRITICAL where jobs are scheduled and no scheduler has the queue's lock; WARNING where the one that has it
               has not told for 20 s that it is alive
   late        how late the oldest due job is: CRITICAL above --max-late, WARNING above a fifth of it
-  finished    when a job last ended, held against the same where jobs wait
+  finished    for how long the first queued job has waited, and none was taken or ended: held against the same
   cron        CRITICAL where no cron scheduler was seen for 150 s, or no cron job enqueued within --max-silence
   backlog     what the waiting jobs take in Redis: CRITICAL above --max-backlog, WARNING above four fifths of it
   growth      WARNING where more jobs have waited at every look of the last 10 minutes than at the first of them
@@ -65,7 +65,11 @@ def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     )
     parsers.add_queue(parser)
     parser.add_argument(
-        "--max-late", type=kinds.seconds, default=300.0, metavar="TIME", help="how late a due job may be (default: 5m)"
+        "--max-late",
+        type=kinds.seconds,
+        default=300.0,
+        metavar="TIME",
+        help="how late a due job may be, or for how long a queue may stand still (default: 5m)",
     )
     parser.add_argument(
         "--max-silence",

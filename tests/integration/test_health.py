@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import signal
 import socketserver
 import subprocess
 import sys
@@ -18,9 +20,11 @@ import queue_samples
 import rq
 from rq.scheduler import RQScheduler
 from rq.suspension import suspend
+from rq.utils import utcformat
 from rq_versions import RQ
 
 from slimjobs.backlog.growth import Growth
+from slimjobs.backlog.stalls import look_again, look_at
 from slimjobs.backlog.waiting import measure_waiting
 from slimjobs.cli.main import main
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
+    from rq.job import Job
 
     Look = Callable[..., dict[str, str]]
 
@@ -145,20 +150,102 @@ def test_how_late_is_too_late_can_be_said(redis: Redis, queue: rq.Queue, look: L
     assert look("--max-late", "2h", status=0)["late mail"].startswith("OK")
 
 
-@pytest.mark.parametrize("waits", [True, False])
-def test_workers_that_finish_nothing_while_jobs_wait_are_critical(
-    waits: bool, redis: Redis, queue: rq.Queue, look: Look
-) -> None:
-    done = queue.enqueue(backlog_samples.give_text, 1)
-    rq.SimpleWorker([queue], connection=redis).work(burst=True, logging_level="CRITICAL")
+def ago(**units: float) -> datetime:
+    return datetime.now(timezone.utc) - timedelta(**units)
+
+
+def enqueue_before(queue: rq.Queue, minutes: float, **options: Any) -> Job:
+    """Return a job that has waited for so long."""
+    job = queue.enqueue(backlog_samples.give_text, 1, **options)
+    queue.connection.hset(job.key, "enqueued_at", utcformat(ago(minutes=minutes)))
+    return job
+
+
+def run_before(queue: rq.Queue, minutes: float, function: Any = backlog_samples.give_text, **options: Any) -> None:
+    """Run a job that has ended so long ago."""
+    job = queue.enqueue(function, 1, **options)
+    rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
+    times = {"started_at": utcformat(ago(minutes=minutes)), "ended_at": utcformat(ago(minutes=minutes))}
+    queue.connection.hset(job.key, mapping=times)  # type: ignore[arg-type]  # redis wants bytes among the keys
+
+
+def test_workers_that_take_nothing_while_jobs_wait_are_critical(queue: rq.Queue, look: Look) -> None:
+    run_before(queue, 30)
     birth(queue)
-    done.refresh()  # type: ignore[no-untyped-call]
-    done.ended_at = datetime.now(timezone.utc) - timedelta(minutes=30)
-    done.save()
-    if waits:
-        queue.enqueue(backlog_samples.give_text, 1)
-    line = look(status=2 if waits else 0)["finished mail"]
-    assert "the last job ended 30 min ago" in line
+    assert "the last job ended 30 min ago" in look(status=0)["finished mail"]
+    enqueue_before(queue, 20)
+    queue.enqueue(backlog_samples.give_text, 1)
+    line = look(status=2)["finished mail"]
+    assert line == (
+        "CRITICAL finished mail: 2 jobs wait, the first for 20 min, and 0 run; the last one was taken, or ended, "
+        "30 min ago"
+    )
+    assert look("--max-late", "30m", status=1)["finished mail"].startswith("WARNING")
+    assert look("--max-late", "2h", status=1)["finished mail"].startswith("OK")  # the warning is of growth
+
+
+def test_a_worker_that_hangs_is_critical_though_no_result_is_kept(
+    redis: Redis, redis_url: str, queue: rq.Queue, look: Look
+) -> None:
+    hung = queue.enqueue(queue_samples.hang, queue_samples.Letter(1, "dear"), job_timeout=-1)
+    command = [sys.executable, "-m", "rq.cli", "worker", "mail", "--quiet", "--url", redis_url]
+    path = os.pathsep.join([str(queue_samples.SUPPORT_FOLDER), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as worker:
+        assert redis.blpop(["horse"], timeout=queue_samples.DEADLINE_SECONDS)
+        enqueue_before(queue, 20)
+        assert "the last one was taken, or ended" in look(status=0)["finished mail"]  # it may just be a long job
+        redis.hset(hung.key, "started_at", utcformat(ago(minutes=25)))
+        assert "the first for 20 min, and 1 run" in look(status=2)["finished mail"]
+        redis.rpush("go", "go")
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(queue_samples.DEADLINE_SECONDS)
+
+
+def test_a_job_that_was_enqueued_now_is_no_fault_of_a_quiet_queue(queue: rq.Queue, look: Look) -> None:
+    run_before(queue, 60 * 24, backlog_samples.fail)
+    birth(queue)
+    queue.enqueue(backlog_samples.give_text, 1)
+    assert "the last one was taken, or ended, 24.0 h ago" in look(status=0)["finished mail"]
+
+
+@pytest.mark.parametrize("kept_seconds", [None, 20, 60])
+def test_jobs_that_end_are_seen_beside_results_that_are_kept_for_longer(
+    kept_seconds: int | None, queue: rq.Queue, look: Look
+) -> None:
+    for _ in range(6):
+        run_before(queue, 60, result_ttl=7 * 86400)
+        run_before(queue, 60, result_ttl=30)
+    run_before(queue, 0, result_ttl=kept_seconds)
+    birth(queue)
+    enqueue_before(queue, 30)
+    assert "the last one was taken, or ended, " in look(status=0)["finished mail"]
+
+
+def test_a_job_at_the_front_does_not_hide_those_that_wait_behind_it(queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    enqueue_before(queue, 20)
+    for _ in range(30):
+        queue.enqueue(backlog_samples.give_text, 1, at_front=True)
+    line = look(status=2)["finished mail"]
+    assert "31 jobs wait, the first for 20 min, and 0 run; none is known to have been taken" in line
+
+
+def test_jobs_that_are_gone_wait_too(redis: Redis, queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    gone = queue.enqueue(backlog_samples.give_text, 1)
+    redis.delete(gone.key)
+    assert "1 jobs wait, and the first are gone from Redis" in look(status=1)["finished mail"]
+    enqueue_before(queue, 20)
+    assert "2 jobs wait, the first for 20 min" in look(status=2)["finished mail"]
+
+
+def test_a_worker_between_two_jobs_is_seen_at_work(redis: Redis, queue: rq.Queue) -> None:
+    for _ in range(3):
+        enqueue_before(queue, 20, result_ttl=0)
+    before = look_at(redis, "mail")
+    assert before.still_seconds == pytest.approx(20 * 60, abs=60)
+    rq.SimpleWorker([queue], connection=redis).work(burst=True, max_jobs=1, logging_level="CRITICAL")
+    assert look_again(redis, "mail", before).still_seconds == 0
 
 
 @pytest.mark.skipif(RQ < (3, 0), reason="cron jobs are known to Redis since RQ 3.0")
