@@ -79,11 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.app and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         arguments.fail("name a module with the application's queues or tasks: --app myproject.tasks")
     connection = connect(arguments)
-    findings, writers = _look_at_application(arguments.app)
+    with application.printing_to_stderr():
+        findings, writers = _look_at_application(arguments.app)
     formats = Formats()
     try:
         formats = _look_at_jobs(connection, arguments.queue)
-        findings += _look_at_redis(connection, arguments, writers, formats)
+        with application.printing_to_stderr():
+            findings += _look_at_redis(connection, arguments, writers, formats)
     except RedisError as error:
         fix = "Name it with --redis-url; the application alone was looked at."
         findings.append(Finding("redis", CRITICAL, f"{type(error).__name__}: {error}", fix))
@@ -99,7 +101,7 @@ def _look_at_application(modules: Sequence[str]) -> tuple[list[Finding], list[Wr
     settings, problem = os.environ.get("DJANGO_SETTINGS_MODULE"), ""
     try:
         application.prepare()
-    except Exception as error:  # noqa: BLE001  # settings and applications raise what they like
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # settings and applications raise what they like
         problem = f"Django cannot be set up: {type(error).__name__}: {error}"
     found = Application(modules)
     findings, writers = ([found.summarize()] if modules else []) + found.findings, found.writers

@@ -34,7 +34,7 @@ def check_tasks(jobs: Mapping[str, int]) -> Iterator[Finding]:
 def _problem_of(task: str) -> str:
     try:
         import_attribute(task)
-    except Exception as error:  # noqa: BLE001  # a module raises what it likes
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a module raises what it likes
         # RQ says of a module that is there and cannot be imported that the name is not valid.
         return import_error(task.rpartition(".")[0]) or f"{type(error).__name__}: {error}"
     return ""

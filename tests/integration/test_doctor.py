@@ -320,3 +320,21 @@ def test_settings_that_cannot_be_set_up(redis: Redis, redis_url: str, tmp_path: 
     critical = texts(report, "CRITICAL")
     assert "settings doctored_settings: Django cannot be set up: ValueError: no key -> Run it where" in critical
     assert "doctored.nothing" in critical  # Redis was looked at all the same
+
+
+def test_what_an_application_prints_is_not_in_the_report(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    prints = "import os, subprocess\nprint('loading')\nsubprocess.run(['echo', 'its child'])\n"
+    (tmp_path / "talkative.py").write_text(prints)
+    (tmp_path / "gossip.py").write_text(prints)
+    rq.Queue("news", connection=redis).enqueue("gossip.nothing")
+    report = doctor_of_settings(tmp_path, redis_url, prints + SETTINGS, "--app", "talkative")
+    assert "gossip.nothing" in texts(report, "CRITICAL")
+
+
+def test_an_application_that_ends_the_process(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(3)\n")
+    rq.Queue("news", connection=redis).enqueue("leaving.task")
+    report = doctor_of_settings(tmp_path, redis_url, SETTINGS, "--app", "leaving")
+    critical = texts(report, "CRITICAL")
+    assert "leaving cannot be imported: SystemExit: 3" in critical
+    assert "task leaving.task: 1 job needs it, and it cannot be imported here: SystemExit: 3" in critical
