@@ -19,6 +19,7 @@ from slimjobs.cli.audit_report import Report
 from slimjobs.cli.audit_tables import tables_of
 from slimjobs.cli.connecting import add_redis_url, connect, name_of
 from slimjobs.cli.manners import standing_aside
+from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
 from slimjobs.cli.whole_files import check_writable, write_whole
 from slimjobs.ledger import Ledger
@@ -139,4 +140,4 @@ def _show(report: Report, most_rows: int) -> None:
         tables.show(table.full_title, table.columns, table.rows)
     print()
     for finding in report.findings():
-        print(finding.text)
+        print(visible(finding.text))

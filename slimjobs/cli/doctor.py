@@ -14,6 +14,7 @@ from slimjobs.backlog.formats import REQUEUEABLE, Formats, FormatScan
 from slimjobs.cli import parsers, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import standing_aside
+from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
 from slimjobs.doctor.agreement import Fleet, check_processes, check_queue
 from slimjobs.doctor.findings import CRITICAL, OK, Finding
@@ -155,9 +156,9 @@ def _look_at_redis(
 
 def _show(findings: Sequence[Finding], formats: Formats, limits: Sequence[Place]) -> None:
     for finding in sorted(findings, key=lambda each: -each.level):
-        print(f"{LEVELS[finding.level]:8} {finding.subject}: {finding.text}")
+        print(visible(f"{LEVELS[finding.level]:8} {finding.subject}: {finding.text}"))
         if finding.fix:
-            print(f"         fix: {finding.fix}")
+            print(visible(f"         fix: {finding.fix}"))
     rows = [
         [name.queue, name.state, name.task, found, f"{jobs:,}"]
         for name, counts in sorted(formats.by_name.items())

@@ -19,6 +19,7 @@ from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health
 from slimjobs.backlog.keys import KEY_PREFIX
 from slimjobs.cli import kinds, parsers
 from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -137,7 +138,7 @@ def _look(connection: Redis, arguments: argparse.Namespace, growth: Growth) -> i
         print(json.dumps({"level": LEVELS[level], "checks": found}), flush=True)
     else:
         for check in checks:
-            print(f"{LEVELS[check.level]:8} {' '.join(filter(None, check[:2]))}: {check.text}")
+            print(visible(f"{LEVELS[check.level]:8} {' '.join(filter(None, check[:2]))}: {check.text}"))
         sys.stdout.flush()
     return level
 

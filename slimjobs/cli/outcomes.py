@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slimjobs.cli.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -81,6 +83,6 @@ def show_others(outcomes: Iterable[Outcome]) -> None:
 def show_lines(lines: list[str]) -> None:
     """Print lines, and how many more there are."""
     for line in lines[:_MOST_LINES]:
-        print(line)
+        print(visible(line))
     if len(lines) > _MOST_LINES:
         print(f"  and {len(lines) - _MOST_LINES:,} more")

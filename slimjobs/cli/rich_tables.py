@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from slimjobs.cli.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +40,9 @@ def make_table(console: Console, title: str, columns: Sequence[Column], rows: Se
 
 
 def _make(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=escape(visible(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for place in shown:
         column = columns[place]
         # A name or an id that is cut can neither be searched for nor copied.
@@ -49,5 +53,5 @@ def _make(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], 
             no_wrap=not column.is_text,
         )
     for row in rows:
-        table.add_row(*(escape(row[place]) for place in shown))
+        table.add_row(*(escape(visible(row[place])) for place in shown))
     return table

@@ -6,6 +6,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from slimjobs.cli.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,9 +56,9 @@ def show(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -
 
             show_rich(title, columns, rows)
             return
-    cells = [[column.title for column in columns], *rows]
+    cells = [[column.title for column in columns], *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    print(f"\n{title}")
+    print(f"\n{visible(title)}")
     for row in cells:
         aligned = [
             cell.ljust(width) if column.is_text else cell.rjust(width)
