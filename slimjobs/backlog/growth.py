@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimjobs.backlog.health import OK, WARNING, Check, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 # A queue that keeps up has been as short as this long ago at some look since, or is so at the next one.
 WINDOW_SECONDS = 600.0
@@ -95,6 +94,10 @@ def _write(path: Path, looks: list[Look]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
             json.dump(looks, file)
-        os.replace(file.name, path)  # noqa: PTH105  # its name is a text
+        temporary = Path(file.name)
+        try:
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError:
         return

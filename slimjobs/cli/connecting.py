@@ -29,10 +29,10 @@ def add_redis_url(parser: argparse.ArgumentParser) -> None:
 
 
 def connect(arguments: argparse.Namespace) -> Redis:
-    """Return a connection to the Redis that was asked for, which is not opened yet.
+    """Return a connection to the Redis that was asked for, which is not opened yet, and gives bytes.
 
-    A URL that cannot be read ends the process as every wrong argument does, and says where it came from. It is not
-    shown, since it may hold a password.
+    A URL that cannot be read or used ends the process as every wrong argument does, and says where it came from. It is
+    not shown, since it may hold a password.
 
     Args:
         arguments: What a parser with `add_redis_url` has read.
@@ -42,10 +42,22 @@ def connect(arguments: argparse.Namespace) -> Redis:
         source = next((name for name in VARIABLES if os.environ.get(name)), VARIABLES[0])
         url = os.environ.get(source) or DEFAULT_URL
     try:
-        return Redis.from_url(url)
-    except ValueError as error:
+        connection = Redis.from_url(url)
+        # The URL may ask for texts, and goes before arguments.
+        connection.connection_pool.connection_kwargs["decode_responses"] = False
+        _try(connection)
+    except Exception as error:  # noqa: BLE001  # redis-py hands options on as they are, and what they meet raises
         fail: Callable[[str], NoReturn] = arguments.fail
         fail(f"{source}: {error}".rstrip("."))
+    return connection
+
+
+def _try(connection: Redis) -> None:
+    """Do what redis-py leaves for the first command, save for opening the connection."""
+    pool = connection.connection_pool
+    pool.connection_class(**pool.connection_kwargs)
+    "".encode(pool.get_encoder().encoding)
+    str(pool.connection_kwargs.get("host", "")).encode("idna")
 
 
 def name_of(connection: Redis) -> str:

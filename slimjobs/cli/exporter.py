@@ -64,8 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         server, _ = start_http_server(arguments.port, arguments.host, registry)
-    except OSError as error:
-        problem = f"port {arguments.port} of {arguments.host} cannot be listened at ({error.strerror})"
+    # The last two are of a port beyond all, and of a host that no name can be.
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"port {arguments.port} of {arguments.host} cannot be listened at ({reason})"
         raise ConfigurationError(problem) from None
     print(f"metrics are at http://{arguments.host}:{server.server_port}/metrics", flush=True)
     stopped.wait()

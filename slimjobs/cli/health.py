@@ -100,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit status.
     """
+    if arguments.state is not None and arguments.state.is_dir():
+        arguments.fail(f"--state: {arguments.state} is a folder; name a file")
     connection = connect(arguments)
     growth = Growth(arguments.state or _state_path(connection, arguments.queue))
     level = _look(connection, arguments, growth)

@@ -8,6 +8,8 @@ import re
 from slimjobs.sizes import parse_size
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+# A hundred years: no date and no timer of the system ends before that.
+_MOST_SECONDS = 36_500 * 86_400
 
 
 class Size(int):
@@ -39,4 +41,7 @@ def seconds(value: str) -> float:
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*(s|m|min|h|d|)\s*", value)
     if match is None:
         raise argparse.ArgumentTypeError(f"{value!r} is no length of time; write seconds, or such as 90s, 5m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    read = float(match[1]) * _SECONDS[match[2]]
+    if read > _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{value!r} is too long; the most is {_MOST_SECONDS // 86400}d")
+    return read

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 import slimjobs
 from slimjobs.cli import audit, cron, demo, doctor, exporter, health, quarantine, repack, restore, scheduler, stats, top
+from slimjobs.cli.visible import visible
 from slimjobs.errors import SlimjobsError
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: the command's, 2 after an error, 141 when the reader of the output went away (as the shell
         counts SIGPIPE), 130 after Ctrl-C.
     """
+    _print_what_is_printable()
     parser = _build_parser()
     arguments = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
@@ -49,9 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("slimjobs: interrupted", file=sys.stderr)
         return 128 + int(signal_number)
     except (SlimjobsError, RedisError) as error:
-        print(f"slimjobs: {error}", file=sys.stderr)
+        print("slimjobs:", "\n".join(map(visible, str(error).splitlines())), file=sys.stderr)
+        return 2
+    except Exception:  # noqa: BLE001  # the status of Python itself would be that of a warning, or of a finding
+        traceback.print_exc()
         return 2
     return status
+
+
+def _print_what_is_printable() -> None:
+    """Let a terminal or pipe that cannot print a character get its escape, and not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _build_parser() -> argparse.ArgumentParser:

@@ -80,3 +80,9 @@ def test_the_command_serves_until_it_is_told_to_stop(
     assert status == 2
     assert "cannot be listened at" in capsys.readouterr().err
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--host", "a..b"]])
+def test_an_address_that_is_none_is_told_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exporter", *arguments]) == 2
+    assert "cannot be listened at (" in capsys.readouterr().err

@@ -413,3 +413,45 @@ def test_times_that_are_none_are_told_of(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["health", "--max-late", "soon"])
     assert "'soon' is no length of time" in capsys.readouterr().err
+
+
+def test_times_beyond_all_clocks_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["quarantine", "--older-than", "1000000d"], ["health", "--watch", "999999999d"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert "is too long; the most is 36500d" in capsys.readouterr().err
+
+
+def test_names_command_no_terminal(queue: rq.Queue, look: Look) -> None:
+    rq.Queue("ev\x1b[41mil", connection=queue.connection).enqueue(backlog_samples.give_text, 1)
+    assert r"workers ev\x1b[41mil" in look(status=2)
+
+
+def test_characters_that_a_pipe_cannot_print_are_escaped(redis_url: str, queue: rq.Queue) -> None:
+    rq.Queue("gr\xf6\xdfe", connection=queue.connection).enqueue(backlog_samples.give_text, 1)
+    for command in ("health", "audit", "top --count 1", "quarantine --state queued"):
+        run = subprocess.run(
+            [sys.executable, "-m", "slimjobs.cli", *command.split(), "--redis-url", redis_url],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            check=False,
+        )
+        assert (run.stderr, rb"gr\xf6\xdfe" in run.stdout) == (b"", True)
+
+
+def test_what_nobody_thought_of_is_critical(redis_url: str) -> None:
+    # redis-py takes the text for a policy of retries, and fails when it asks it for one.
+    command = [sys.executable, "-m", "slimjobs.cli", "health", "--redis-url", f"{redis_url}?retry=1"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "'str' object has no attribute" in run.stderr
+
+
+def test_a_folder_is_no_file_for_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "looks"
+    folder.mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["health", "--state", str(folder)])
+    assert "is a folder; name a file" in capsys.readouterr().err
+    assert Growth(folder).check({"mail": 1}) is None
+    assert list(tmp_path.iterdir()) == [folder]

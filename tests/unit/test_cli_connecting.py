@@ -41,6 +41,31 @@ def test_a_url_that_cannot_be_read_is_a_wrong_argument_and_not_shown(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost/0?foo=1",
+        "redis://localhost/0?ssl=1",
+        "redis://localhost/0?encoding=klingon",
+        "redis://localhost/0?connection_class=x",
+        "redis://a..b/0",
+    ],
+)
+def test_a_url_that_no_connection_can_be_made_of_is_a_wrong_argument(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        database_of("-u", url)
+    assert "slimjobs thing: error: --redis-url: " in capsys.readouterr().err
+
+
+def test_what_redis_gives_are_bytes_whatever_the_url_says(redis_url: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_redis_url(parser)
+    connection = connect(parser.parse_args(["-u", f"{redis_url}?decode_responses=True&max_connections=1"]))
+    assert connection.echo("x") == b"x"
+
+
+@pytest.mark.parametrize(
     ("url", "name"),
     [
         ("redis://me:secret@there:6381/4", "there:6381, database 4"),
