@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.backlog.keys import JOB_PREFIX
-from slimjobs.backlog.scan import Scan
+from slimjobs.backlog.scan import PEEKED_BYTES, Scan
 from slimjobs.codec import MAGIC
 from slimjobs.compression import inflate_beginning
+from slimjobs.fields import find_task
 from slimjobs.marks import JSON, PICKLE, SLIM
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class FormatScan:
         self._connection = connection
         self._scan = Scan(connection, queues, more_than=-1)
         self._script = connection.register_script(_BEGINNINGS)
-        self._fetched: dict[Name, list[str]] = {}
+        self._fetched: dict[Name, list[tuple[Name, str]]] = {}
         self._large: Counter[Name] = Counter()
         self.formats = Formats()
 
@@ -111,8 +112,8 @@ class FormatScan:
             yield
         for name, jobs in self._large.items():
             # The most frequent of those that were fetched.
-            ((likely, _),) = Counter(self._fetched.get(name, [OTHER])).most_common(1)
-            self._count(name, likely, jobs)
+            ((likely, _),) = Counter(self._fetched.get(name, [(name, OTHER)])).most_common(1)
+            self._count(*likely, jobs)
             self.formats.assumed += jobs
 
     def _look_at(self, rows: Sequence[JobRow]) -> None:
@@ -122,10 +123,12 @@ class FormatScan:
             name, data_bytes = row.measured.name, row.measured.data_bytes
             fetched = self._fetched.setdefault(name, []) if data_bytes > _PEEKED_BYTES else []
             if data_bytes <= _PEEKED_BYTES:
-                self._count(name, format_of(beginning))
+                # The scan has looked at smaller ones itself.
+                self._count(_told(name, beginning) if data_bytes > PEEKED_BYTES else name, format_of(beginning))
             elif len(fetched) < _MOST_FETCHED and data_bytes <= _FETCHED_BYTES:
-                fetched.append(format_of(self._fetch(row.id)))
-                self._count(name, fetched[-1])
+                peeked = self._fetch(row.id)
+                fetched.append((_told(name, peeked), format_of(peeked)))
+                self._count(*fetched[-1])
             else:
                 self._large[name] += 1
         time.sleep((time.perf_counter() - began) * _REST)
@@ -136,6 +139,12 @@ class FormatScan:
 
     def _count(self, name: Name, found: str, jobs: int = 1) -> None:
         self.formats.by_name.setdefault(name, Counter())[found] += jobs
+
+
+def _told(name: Name, beginning: bytes) -> Name:
+    """Return a name with the task that a payload tells, where it does: a description may tell something else."""
+    found = find_task(beginning, None)
+    return name._replace(task=found[0]) if found else name
 
 
 def _in_steps(rows: Sequence[JobRow]) -> Iterator[list[JobRow]]:

@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from redis import Redis
 
 # The beginning of a payload, where nothing else tells the task: no more is copied than this inside Redis.
-_PEEKED_BYTES = 16 * 2**10
+PEEKED_BYTES = 16 * 2**10
 _BEGINNING_BYTES = 1024
 
 # ARGV after that of `pace`: cursor, keys a step, the bytes from which a job is told of by itself, those from which it
 # is counted as too large, and which jobs are meant (msgpack): in these states, on these queues; by themselves those
-# whose task begins so, or is not known here. Jobs are told of by numbers: eight times that of their name, and what is
-# known of registry and expiry; stored bytes; those of the payload; of those that have run also the bytes of result and
-# error.
+# whose task begins so, or is not known here; and what descriptions tell that payloads do not, or whether none is
+# believed. Jobs are told of by numbers: eight times that of their name, and what is known of registry and expiry;
+# stored bytes; those of the payload; of those that have run also the bytes of result and error.
 _STEP = f"""{BEGIN_STEP}
 local call, try, sub, match = redis.call, redis.pcall, string.sub, string.match
 local registries = {{{", ".join(f"{state} = '{prefix}'" for state, prefix in REGISTRY_PREFIXES.items())}}}
 local is_waiting = {{queued = true, scheduled = true, deferred = true}}
 local more_than, too_large_from, meant = tonumber(ARGV[4]), tonumber(ARGV[5]), cmsgpack.unpack(ARGV[6])
-local states, queues, prefix = meant.states, meant.queues, meant.task
+local states, queues, prefix, doubted = meant.states, meant.queues, meant.task, meant.doubted
 local numbers, names, waiting, others, rows, too_large, n, m = {{}}, {{}}, {{}}, {{}}, {{}}, 0, 0, 0
 
 -- 1 where the registry of its state lists a job, and 0 where it does not.
@@ -65,8 +65,8 @@ for _, key in ipairs(scanned[2]) do
   if not fields.err and (not states or states[state]) and (not queues or queues[origin]) then
     local data_bytes = call('HSTRLEN', key, 'data')
     local task, beginning = match(description, '^([^( ]+)%('), false
-    if not task then
-      task = data_bytes <= {_PEEKED_BYTES} and sub(call('HGET', key, 'data') or '', 1, {_BEGINNING_BYTES}) or ''
+    if not task or doubted[task] or (meant.doubts_all and data_bytes <= {PEEKED_BYTES}) then
+      task = data_bytes <= {PEEKED_BYTES} and sub(call('HGET', key, 'data') or '', 1, {_BEGINNING_BYTES}) or ''
       beginning = true
     end
     local of_state = numbers[state] or {{}}
@@ -76,8 +76,13 @@ for _, key in ipairs(scanned[2]) do
     local number = of_queue[task]
     if not number then
       number = #names
-      names[number + 1] = {{state, origin, task, beginning}}
+      names[number + 1] = {{state, origin, task, beginning, ''}}
       of_queue[task] = number
+    end
+    -- What a description tells is held against the payload of one of the jobs that it is told of.
+    local name = names[number + 1]
+    if not beginning and name[5] == '' and data_bytes <= {PEEKED_BYTES} then
+      name[5] = sub(call('HGET', key, 'data') or '', 1, {_BEGINNING_BYTES})
     end
     local stored_bytes = data_bytes + #description + call('HSTRLEN', key, 'meta')
     local error_bytes, result_bytes, told = 0, 0, number * 8 + 5
@@ -114,6 +119,8 @@ local found = {{scanned[1], cmsgpack.pack({{names, waiting, others, rows, too_la
 _STEP_SHA = sha1(_STEP.encode(), usedforsecurity=False).hexdigest()
 
 _MOST_NAMES = 10_000
+# They go to Redis with each step. Where more descriptions are of another kind, none is believed.
+_MOST_DOUBTED = 100
 _LISTED = (False, True, None)
 # No job is as large: with it, none is told of by itself.
 NO_ROWS = 2**53
@@ -146,7 +153,8 @@ class Scan:
     ) -> None:
         self._connection = connection
         meant: dict[str, Any] = {"queues": dict.fromkeys(queues, True), "states": dict.fromkeys(states, True)}
-        self._meant: Any = msgpack.packb({"task": task, **{name: value for name, value in meant.items() if value}})
+        self._meant: dict[str, Any] = {"task": task, **{name: value for name, value in meant.items() if value}}
+        self._doubted: dict[bytes, bool] = {}
         self._names: dict[tuple[bytes, bytes, bytes], Name] = {}
         self.more_than = more_than
         self._too_large_from = too_large_from
@@ -156,14 +164,18 @@ class Scan:
         cursor, pace = b"0", Pace()
         while True:
             most_commands, keys = pace.next_step(), pace.keys
-            arguments = (0, most_commands, cursor, keys, self.more_than, self._too_large_from, self._meant)
+            arguments = (0, most_commands, cursor, keys, self.more_than, self._too_large_from, self._packed_meant())
             found, *told = self._step(*arguments)
             pace.note(*told, has_walked=found is not None)
             if found is None:
                 continue
-            cursor, packed = found
+            next_cursor, packed = found
+            step = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+            if self._doubts(step[0]):
+                continue  # the same keys again
+            cursor = next_cursor
             self.keys_seen += keys
-            yield self._read(packed)
+            yield self._read(*step)
             if cursor == b"0":
                 return
 
@@ -173,11 +185,26 @@ class Scan:
         except NoScriptError:  # the first time, or after SCRIPT FLUSH
             return self._connection.eval(_STEP, *arguments)
 
-    def _read(self, packed: bytes) -> Step:
-        raw_names, waiting, others, raw_rows, too_large = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+    def _packed_meant(self) -> Any:
+        doubts_all = len(self._doubted) > _MOST_DOUBTED
+        meant = {**self._meant, "doubted": {} if doubts_all else self._doubted, "doubts_all": doubts_all}
+        # Redis' msgpack has no type for bytes.
+        return msgpack.packb(meant, use_bin_type=False)
+
+    def _doubts(self, raw_names: list[Any]) -> bool:
+        """Return whether descriptions told tasks that the payloads did not, and remember these."""
+        before = len(self._doubted)
+        for state, queue, task, is_beginning, beginning in raw_names:
+            if not is_beginning and beginning and (state, queue, task) not in self._names:
+                found = find_task(beginning, None)
+                if found and found[0] != text(task):
+                    self._doubted[task] = True
+        return len(self._doubted) > before
+
+    def _read(self, raw_names: Any, waiting: Any, others: Any, raw_rows: Any, too_large: int) -> Step:
         names = [
-            self._names.get((state, queue, task)) or self._name(state, queue, task, is_beginning)
-            for state, queue, task, is_beginning in raw_names
+            self._names.get((state, queue, task)) or self._name(state, queue, task, is_beginning, beginning)
+            for state, queue, task, is_beginning, beginning in raw_names
         ]
         tallies = [*_tallies(names, waiting or [], 3), *_tallies(names, others or [], 5)]
         rows = []
@@ -186,15 +213,15 @@ class Scan:
             rows.append(JobRow(text(job_id), text(created_at), measured))
         return Step(tallies, rows, too_large)
 
-    def _name(self, state: bytes, queue: bytes, task: bytes, is_beginning: bool) -> Name:
-        """Return the name of jobs, and remember it as far as there are not too many."""
+    def _name(self, state: bytes, queue: bytes, task: bytes, is_beginning: bool, beginning: bytes) -> Name:
+        """Return the name of jobs, and remember it where a payload has told it, and there are not too many."""
         if is_beginning:
             found = find_task(task, None)
             called = found[0] if found else UNNAMED
         else:
             called = text(task)
         name = Name(text(queue), text(state), called)
-        if len(self._names) < _MOST_NAMES:
+        if (is_beginning or beginning) and len(self._names) < _MOST_NAMES:
             self._names[state, queue, task] = name
         return name
 

@@ -137,6 +137,36 @@ def test_tasks_that_a_description_does_not_tell_are_read_from_the_payload(
     assert tasks == {("mail", "backlog_samples.give_text"), ("slim", "backlog_samples.give_text"), ("mail", UNNAMED)}
 
 
+def jobs_by_task(found: Any) -> dict[str, int]:
+    return {group["task"]: group["jobs"] for group in found["groups"]}
+
+
+def test_a_description_that_only_looks_like_a_call_is_not_believed(redis: Redis, queue: rq.Queue, audit: Run) -> None:
+    for number in range(300):
+        queue.enqueue(backlog_samples.give_text, number, description=f"Invoice.pdf({number})")
+        queue.enqueue(backlog_samples.fail, number, description=f"Invoice.pdf({number})")
+    slim = Queue("mail", connection=redis)
+    slim.enqueue(backlog_samples.look_around, 1, description="Report(2026)")
+    slim.enqueue(backlog_samples.look_around, 1)
+    queue.enqueue("app.unknown", bytes(range(256)).hex() * 5000, job_id="big", description="Invoice.pdf(1)")
+    redis.hset("rq:job:big", "data", "x" * 20_000)
+    assert jobs_by_task(audit("--json")) == {
+        "backlog_samples.give_text": 300,
+        "backlog_samples.fail": 300,
+        "backlog_samples.look_around": 2,
+        UNNAMED: 1,
+    }
+
+
+def test_however_many_descriptions_only_look_like_calls(redis: Redis, queue: rq.Queue, audit: Run) -> None:
+    for number in range(300):
+        queue.enqueue(backlog_samples.give_text, number, description=f"invoice{number}.pdf()")
+    for text in ("small", "x" * 20_000):
+        queue.enqueue("app.known", text, job_id=text[:5])
+    redis.hset("rq:job:xxxxx", "data", "x" * 20_000)  # nothing tells more of it than its description
+    assert jobs_by_task(audit("--json")) == {"backlog_samples.give_text": 300, "app.known": 2}
+
+
 def test_jobs_in_no_registry_and_those_that_stay_for_ever(redis: Redis, queue: rq.Queue, audit: Run) -> None:
     jobs = backlog_samples.fill(redis, queue)
     redis.zrem("rq:failed:mail", jobs["failed"].id)

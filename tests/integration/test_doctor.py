@@ -338,3 +338,14 @@ def test_an_application_that_ends_the_process(redis: Redis, redis_url: str, tmp_
     critical = texts(report, "CRITICAL")
     assert "leaving cannot be imported: SystemExit: 3" in critical
     assert "task leaving.task: 1 job needs it, and it cannot be imported here: SystemExit: 3" in critical
+
+
+@pytest.mark.parametrize("characters", [10, 30_000, 100_000])
+def test_a_description_that_looks_like_a_call_is_no_task(characters: int, redis: Redis) -> None:
+    noise = "".join(random.Random(characters).choices([chr(code) for code in range(32, 1000)], k=characters))
+    for _ in range(5):
+        rq.Queue("mail", connection=redis).enqueue(backlog_samples.give_text, noise, description="Invoice.pdf(4711)")
+    scan = FormatScan(redis)
+    for _ in scan:
+        pass
+    assert scan.formats.tasks() == {"backlog_samples.give_text": 5}

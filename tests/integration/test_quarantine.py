@@ -166,6 +166,15 @@ def test_jobs_deep_in_a_long_queue_move_only_when_told(
     assert queue.job_ids == before
 
 
+def test_jobs_are_chosen_by_their_task_and_not_by_a_description_that_looks_like_one(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    queue.enqueue(backlog_samples.give_text, 1, description="Invoice.pdf(4711)")
+    queue.enqueue(backlog_samples.fail, 1, description="Invoice.pdf(4712)", job_id="stays")
+    run("quarantine", "--task", "backlog_samples.give*", "--to", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == ["stays"]
+
+
 def test_a_place_deep_in_a_long_queue_is_taken_only_when_told(
     deepest: int, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
 ) -> None:
@@ -173,7 +182,7 @@ def test_a_place_deep_in_a_long_queue_is_taken_only_when_told(
         queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
     before = queue.job_ids
     for number in (1, 4):
-        redis.hset(f"rq:job:job-{number}", "description", "app.large()")
+        redis.hset(f"rq:job:job-{number}", mapping=backlog_samples.LARGE)
     run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
     output = run("restore", tmp_path / "jobs", "--apply", status=1)
     assert "1 jobs put back, 1 left" in output
@@ -189,7 +198,7 @@ def test_what_was_last_in_a_long_queue_goes_back_to_its_end_at_once(
     for number in range(3 * deepest):
         queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
     before = queue.job_ids
-    redis.hset(f"rq:job:{before[-1]}", "description", "app.large()")
+    redis.hset(f"rq:job:{before[-1]}", mapping=backlog_samples.LARGE)
     run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
     run("restore", tmp_path / "jobs", "--apply")
     assert queue.job_ids == before
@@ -233,7 +242,7 @@ def test_queued_jobs_go_back_between_their_neighbours(
     jobs = [queue.enqueue(backlog_samples.give_text, "x" * 2, job_id=f"job-{number}") for number in range(9)]
     chosen = {"first": jobs[:3], "middle": jobs[3:6], "last": jobs[6:], "all": jobs}[taken]
     for job in chosen:
-        redis.hset(job.key, "description", "app.large()")
+        redis.hset(job.key, mapping=backlog_samples.LARGE)
     before = queue.job_ids
     run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
     assert queue.job_ids == [job_id for job_id in before if job_id not in {job.id for job in chosen}]
@@ -245,7 +254,7 @@ def test_jobs_whose_neighbours_had_their_turn_are_next(redis: Redis, queue: rq.Q
     for number in range(4):
         queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}")
     for number in (1, 2):
-        redis.hset(f"rq:job:job-{number}", "description", "app.large()")
+        redis.hset(f"rq:job:job-{number}", mapping=backlog_samples.LARGE)
     run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
     queue.empty()  # type: ignore[no-untyped-call]
     queue.enqueue(backlog_samples.give_text, 9, job_id="later")

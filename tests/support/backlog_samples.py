@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rq
 from queue_samples import rows
+from rq.serializers import DefaultSerializer
 from rq_versions import RQ, RateLimit
 
 from slimjobs.backlog.quarantine import Quarantine
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rq.job import Job
 
 LATER = timedelta(hours=5)
+# What makes a job one of another task.
+LARGE: dict[Any, Any] = {"description": "app.large()", "data": DefaultSerializer.dumps(("app.large", None, (), {}))}
 
 
 def fail(*_: Any) -> None:
