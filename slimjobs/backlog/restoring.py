@@ -6,13 +6,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from rq.utils import current_timestamp, now, utcformat
+
 from slimjobs.backlog import pace
-from slimjobs.backlog.keys import JOB_PREFIX, KEY_PREFIX, QUEUE_PREFIX, QUEUES_KEY, text
+from slimjobs.backlog.keys import JOB_PREFIX, KEY_PREFIX, QUEUE_PREFIX, RATE_LIMIT_PREFIX, text
 from slimjobs.backlog.pieces import write_field
+from slimjobs.backlog.putting import RESTORE, call_of, limit_of
 from slimjobs.backlog.quarantine import Outcome
 from slimjobs.backlog.records import read_records
-from slimjobs.backlog.snapshots import keys_of
 from slimjobs.errors import ConfigurationError
+from slimjobs.versions import RATE_LIMIT_SCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -25,64 +28,6 @@ if TYPE_CHECKING:
 # How long a hash waits for its job to be put back, which is a moment, save where the process is killed.
 _LOADED_SECONDS = 600
 _ANY_DEPTH = 2**53
-
-# KEYS: those of the job, its queue's list, all queues, the quarantine, and where its hash and its results were loaded:
-# a script that was given them would take some 3 ms a megabyte, in which Redis serves nobody. ARGV: id, whether it goes
-# to the queue, the ids before and behind it there, how deep in a list it may be put, the two expiries, how many results
-# it has, how many ids follow of those that wait for it, and of those that it waits for; the rest are registry and score
-# in turns.
-_RESTORE = (
-    """
-local id, list, quarantine, loaded, loaded_results = ARGV[1], KEYS[5], KEYS[7], KEYS[8], KEYS[9]
-local deepest, ttl, results_ttl, results = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local function refuse(problem)
-  redis.call('UNLINK', loaded, loaded_results)
-  return problem
-end
-if redis.call('SISMEMBER', quarantine, id) == 0 then return refuse('it is back already') end
-if redis.call('EXISTS', KEYS[1]) == 1 then return refuse('there is another job with its id') end
-local is_whole = redis.call('EXISTS', loaded) == 1 and redis.call('XLEN', loaded_results) == results
-if not is_whole then return refuse('it was lost on its way; try again') end
-if ARGV[2] == '1' then
-  local length, before, behind = redis.call('LLEN', list), ARGV[3], ARGV[4]
-  local done = before ~= '' and redis.call('LINDEX', list, -1) == before and redis.call('RPUSH', list, id) or -1
-  for i, other in ipairs({behind, before}) do
-    -- A list is long to search, and a job that has another status is not in it.
-    if done < 1 and other ~= '' and redis.pcall('HGET', '"""
-    + JOB_PREFIX
-    + """' .. other, 'status') == 'queued' then
-      if length > deepest and not redis.call('LPOS', list, other, 'MAXLEN', deepest / 2) then
-        return refuse('its place is deep in its queue, where Redis would be held up; see --deep')
-      end
-      done = redis.call('LINSERT', list, i == 1 and 'BEFORE' or 'AFTER', other, id)
-    end
-  end
-  -- Where neither neighbour is there any more, all that stood before it has had its turn.
-  if done < 1 then redis.call('LPUSH', list, id) end
-  redis.call('SADD', KEYS[6], list)
-end
-redis.call('RENAME', loaded, KEYS[1])
-redis.call('PERSIST', KEYS[1])
-if results > 0 then
-  redis.call('RENAME', loaded_results, KEYS[2])
-  redis.call('PERSIST', KEYS[2])
-  if results_ttl > 0 then redis.call('PEXPIRE', KEYS[2], results_ttl) end
-end
-local at = 11
-for place, key in ipairs({KEYS[3], KEYS[4]}) do
-  for _ = 1, tonumber(ARGV[8 + place]) do
-    redis.call('SADD', key, ARGV[at])
-    at = at + 1
-  end
-end
-if ttl > 0 then
-  for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do redis.call('PEXPIRE', key, ttl) end
-end
-for j = at, #ARGV, 2 do redis.call('ZADD', ARGV[j], ARGV[j + 1], id) end
-redis.call('SREM', quarantine, id)
-return ''
-"""
-)
 
 
 def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep: bool = False) -> Iterator[Outcome]:
@@ -97,7 +42,7 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
     Raises:
         ConfigurationError: It is no such file, is damaged, or its jobs have another prefix of keys than RQ here.
     """
-    script = connection.register_script(_RESTORE)
+    script = connection.register_script(RESTORE)
     records = read_records(path)
     about = next(records, None)
     if about is None:
@@ -109,14 +54,17 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
         )
     # A job that changed before it could be removed was written again: it is the last record that holds.
     last = {record["id"]: number for number, record in enumerate(records)}
+    limits: set[str] = set()
     for number, record in enumerate(islice(read_records(path), 1, None)):
         if last[record["id"]] != number or not _is_waiting(connection, about["quarantine"], record, queues):
             continue
-        keys = [*keys_of(record["id"]), QUEUE_PREFIX + record["queue"], QUEUES_KEY, about["quarantine"]]
-        keys += _load(connection, record)
+        deepest = _ANY_DEPTH if deep else pace.DEEP_PLACES
         with pace.resting():
-            answer: Any = script(keys, _arguments(record, _ANY_DEPTH if deep else pace.DEEP_PLACES))
-        yield Outcome(record["id"], text(answer), _awaited(connection, record), "it waits for, and they have ended")
+            problem, ended = script(*call_of(record, about["quarantine"], _load(connection, record), deepest))
+        limits.add("" if problem else limit_of(record))
+        yield Outcome(record["id"], text(problem), tuple(map(text, ended)), "it waits for, and they have ended")
+    for limit in limits - {""}:
+        _fill(connection, RATE_LIMIT_PREFIX + limit)
 
 
 class Contents(NamedTuple):
@@ -185,25 +133,10 @@ def _load(connection: Redis, record: Record) -> list[str]:
     return [key, results_key]
 
 
-def _arguments(record: Record, deepest: int) -> list[Any]:
-    before, behind = record["neighbours"] or (b"", b"")
-    is_queued = int(record["fields"].get(b"status") == b"queued")
-    words: list[Any] = [record["id"], is_queued, before, behind, deepest, record["ttl_ms"], record["results_ttl_ms"]]
-    words += [len(record[name]) for name in ("results", "dependents", "dependencies")]
-    words += [*record["dependents"], *record["dependencies"]]
-    return words + [word for place in record["zsets"] for word in place]
-
-
-def _awaited(connection: Redis, record: Record) -> tuple[str, ...]:
-    """Return the jobs that a deferred job waits for and that will not tell it when they end: they have, or are gone."""
-    if record["fields"].get(b"status") != b"deferred":
-        return ()
-    ids = [text(key).removeprefix(JOB_PREFIX) for key in record["dependencies"]]
-    ended = []
-    for job_id in ids:
-        status: Any = connection.hget(JOB_PREFIX + job_id, "status")
-        if status in (None, b"finished"):
-            ended.append(job_id)
-        else:
-            connection.sadd(f"{JOB_PREFIX}{job_id}:dependents", record["id"])
-    return tuple(ended)
+def _fill(connection: Redis, limit_key: str) -> None:
+    """Let jobs of a rate limit have its free slots, as RQ does when one of them ends: nobody may hold one by now."""
+    prefixes = (QUEUE_PREFIX, JOB_PREFIX)
+    keys = (f"{limit_key}:allowed", f"{limit_key}:rate_limited")
+    concurrency: Any = connection.hget(limit_key, "concurrency")
+    if concurrency:  # else another process has just seen the last of them off
+        connection.eval(RATE_LIMIT_SCRIPT, 2, *keys, concurrency, current_timestamp(), utcformat(now()), *prefixes)

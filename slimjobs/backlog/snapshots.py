@@ -78,7 +78,9 @@ def take(connection: Redis, row: JobRow, places: Mapping[str, Place]) -> Record 
         pipeline.pttl(results)
         pipeline.smembers(dependents)
         pipeline.smembers(dependencies)
-        fields, ttl, entries, results_ttl, waiting, awaited = pipeline.execute(raise_on_error=False)
+        pipeline.pttl(dependents)
+        pipeline.pttl(dependencies)
+        fields, ttl, entries, results_ttl, waiting, awaited, *ttls = pipeline.execute(raise_on_error=False)
     large: list[bytes] = []
     if is_large and isinstance(fields, list):
         fields, large = _take_small(connection, job, fields)
@@ -95,6 +97,8 @@ def take(connection: Redis, row: JobRow, places: Mapping[str, Place]) -> Record 
         "results_ttl_ms": results_ttl if isinstance(results_ttl, int) else -1,
         "dependents": sorted(_list(waiting)),
         "dependencies": sorted(_list(awaited)),
+        "dependents_ttl_ms": ttls[0],
+        "dependencies_ttl_ms": ttls[1],
         "queue": queue,
         "zsets": _scores(connection, row.id, queue, text(fields.get(b"rate_limit_key"))),
         "neighbours": [place.before, place.behind] if place else None,

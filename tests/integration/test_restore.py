@@ -1,0 +1,227 @@
+"""Jobs come back with all that belongs to them, wherever it is, and wait for no more and no less than they did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import backlog_samples
+import pytest
+import queue_samples
+import rq
+from backlog_samples import note_run
+from rq.group import Group
+from rq.job import Dependency
+from rq.registry import clean_registries
+from rq_versions import RateLimit, needs_rate_limits
+
+from slimjobs.backlog import quarantine as quarantine_module
+from slimjobs.backlog.snapshots import take
+from slimjobs.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from redis import Redis
+
+    Run = Callable[..., str]
+
+
+@pytest.fixture
+def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    for command in ("quarantine", "restore"):  # the process of the tests would stay so
+        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
+    return rq.Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: Any, status: int = 0) -> str:
+        assert main([str(each) for each in arguments]) == status
+        return capsys.readouterr().out
+
+    return run
+
+
+def work(queue: rq.Queue) -> list[bytes]:
+    """Run what is queued, and return which jobs have run so far."""
+    rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
+    runs: Any = queue.connection.lrange("runs", 0, -1)
+    return list(runs)
+
+
+def dump(redis: Redis) -> dict[str, Any]:
+    """Return all that is in Redis, save for what expires of a restore."""
+    keys = [key.decode() for key in redis.scan_iter("*") if b":restoring:" not in key]
+    return {key: redis.dump(key) for key in keys}
+
+
+@pytest.mark.parametrize("command", ["rename", "persist", "rpush", "linsert", "sadd", "srem", "zadd", "unlink"])
+def test_what_redis_forbids_leaves_all_as_it_is(
+    command: str, redis: Redis, redis_url: str, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(3):
+        queue.enqueue(note_run, f"job-{number}", job_id=f"job-{number}")
+    redis.hset("rq:job:job-1", "description", "app.large()")
+    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+    before = dump(redis)
+    redis.acl_setuser(
+        "few", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all"], commands=[f"-{command}"]
+    )
+    try:
+        url = urlsplit(redis_url)._replace(netloc=f"few:pw@{urlsplit(redis_url).netloc}").geturl()
+        for _ in range(2):
+            output = run("restore", tmp_path / "jobs", "--apply", "--redis-url", url, status=1)
+            assert f"job-1: left where it is, Redis refuses {command.upper()}" in output
+            assert dump(redis) == before
+    finally:
+        redis.acl_deluser("few")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert work(queue) == [b"job-0", b"job-1", b"job-2"]
+
+
+def test_a_key_of_another_type_leaves_its_job_and_lets_the_others_back(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(3):
+        queue.enqueue(note_run, f"job-{number}", job_id=f"job-{number}")
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    redis.set("rq:job:job-1:dependents", "x")
+    assert "job-1: left where it is, Redis refuses SCARD: WRONGTYPE" in run(
+        "restore", tmp_path / "jobs", "--apply", status=1
+    )
+    assert sorted(queue.job_ids) == ["job-0", "job-2"]
+    redis.delete("rq:job:job-1:dependents")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.count == 3
+
+
+def take_as_before(*arguments: Any) -> Any:
+    """Return a record as slimjobs 0.1.0 wrote it."""
+    record = take(*arguments)
+    assert record
+    return {name: value for name, value in record.items() if name not in ("dependents_ttl_ms", "dependencies_ttl_ms")}
+
+
+@pytest.mark.parametrize("is_old_file", [False, True])
+def test_who_waits_for_a_job_does_not_expire_with_it(
+    is_old_file: bool, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_old_file:
+        monkeypatch.setattr(quarantine_module, "take", take_as_before)
+    first = queue.enqueue(note_run, "first", ttl=1000)
+    second = queue.enqueue(note_run, "second", depends_on=first)
+    keys = [first.key, first.dependents_key, second.key, second.dependencies_key]
+    redis.expire(keys[3], 2000)
+    before = [redis.ttl(key) for key in keys]
+    run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
+    run("restore", tmp_path / "jobs", "--apply")
+    if is_old_file:
+        before[3] = -1
+    assert [redis.ttl(key) for key in keys] == pytest.approx(before, abs=20)
+    assert work(queue) == [b"first", b"second"]
+
+
+@needs_rate_limits
+def test_jobs_of_a_rate_limit_that_rq_has_forgotten_run_one_after_the_other(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for name in ("first", "second", "third"):
+        queue.enqueue(note_run, name, job_id=name, rate_limit=RateLimit("smtp", 1))
+    run("quarantine", "--state", "rate_limited", "--to", tmp_path / "jobs", "--apply")
+    assert work(queue) == [b"first"]
+    clean_registries(queue)  # as a worker does every ten minutes
+    assert not redis.exists("rq:rl-keys")
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.count == 1
+    assert work(queue) == [b"first", b"second", b"third"]
+
+
+@needs_rate_limits
+def test_a_rate_limit_that_was_changed_meanwhile_stays_so(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(4):
+        queue.enqueue(note_run, number, rate_limit=RateLimit("smtp", 1))
+    run("quarantine", "--state", "rate_limited", "--to", tmp_path / "jobs", "--apply")
+    redis.hset("rq:rl:smtp", "concurrency", 3)
+    run("restore", tmp_path / "jobs", "--apply")
+    assert redis.hget("rq:rl:smtp", "concurrency") == b"3"
+    assert queue.count == 3
+
+
+def test_a_group_that_rq_has_forgotten_is_there_again(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    group = Group.create(redis, "campaign")
+    jobs = group.enqueue_many(queue, [rq.Queue.prepare_data(note_run, (number,)) for number in range(3)])
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    Group.clean_registries(redis)
+    assert not Group.all(redis)
+    run("restore", tmp_path / "jobs", "--apply")
+    assert [each.name for each in Group.all(redis)] == ["campaign"]
+    assert {job.id for job in group.get_jobs()} == {job.id for job in jobs}
+
+
+def test_a_job_that_waits_for_others_still_is_not_told_of_and_runs_once(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    other = rq.Queue("other", connection=redis)
+    first, second = queue.enqueue(note_run, "first"), other.enqueue(note_run, "second")
+    queue.enqueue(note_run, "last", depends_on=[first, second])
+    run("quarantine", "--state", "deferred", "--to", tmp_path / "jobs", "--apply")
+    work(queue)
+    assert "ended" not in run("restore", tmp_path / "jobs", "--apply")
+    work(other)
+    assert work(queue) == [b"first", b"second", b"last"]
+
+
+def test_a_job_that_waits_for_one_in_the_file_is_not_told_of(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(note_run, "first")
+    rq.Queue("other", connection=redis).enqueue(note_run, "last", depends_on=first)
+    run("quarantine", "--larger-than", "1 byte", "--to", tmp_path / "jobs", "--apply")
+    assert "ended" not in run("restore", tmp_path / "jobs", "--queue", "other", "--apply")
+    run("restore", tmp_path / "jobs", "--apply")
+    work(queue)
+    assert work(rq.Queue("other", connection=redis)) == [b"first", b"last"]
+
+
+@pytest.mark.parametrize("allows_failure", [False, True])
+def test_a_job_is_told_of_whose_dependency_failed_where_it_may(
+    allows_failure: bool, redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(backlog_samples.fail)
+    last = queue.enqueue(note_run, "last", depends_on=Dependency([first], allow_failure=allows_failure))
+    run("quarantine", "--state", "deferred", "--to", tmp_path / "jobs", "--apply")
+    work(queue)
+    output = run("restore", tmp_path / "jobs", "--apply")
+    assert (f"{last.id}: {first.id} it waits for, and they have ended" in output) == allows_failure
+    assert redis.smembers(first.dependents_key) == {last.id.encode()}
+
+
+def test_a_job_that_is_left_in_the_file_changes_nothing_of_those_it_waits_for(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(note_run, "first")
+    queue.enqueue(note_run, "old", depends_on=first, job_id="same")
+    run("quarantine", "--state", "deferred", "--to", tmp_path / "jobs", "--apply")
+    redis.delete(first.dependents_key)
+    queue.enqueue(note_run, "new", job_id="same")
+    before = dump(redis)
+    assert "there is another job with its id" in run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert dump(redis) == before
+
+
+def test_a_dependent_that_was_requeued_meanwhile_does_not_run_again(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    first = queue.enqueue(note_run, "first")
+    last = queue.enqueue(note_run, "last", depends_on=first)
+    run("quarantine", "--state", "queued", "--to", tmp_path / "jobs", "--apply")
+    queue.deferred_job_registry.requeue(last.id)
+    work(queue)
+    run("restore", tmp_path / "jobs", "--apply")
+    assert work(queue) == [b"last", b"first"]
