@@ -10,13 +10,22 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from redis.exceptions import WatchError
+from redis.exceptions import OutOfMemoryError, WatchError
 
 from slimjobs.backlog import pace
-from slimjobs.backlog.keys import EXECUTIONS_PREFIX, KEY_PREFIX, QUARANTINE_PREFIX, QUEUE_PREFIX, text
+from slimjobs.backlog.keys import (
+    EXECUTIONS_PREFIX,
+    KEY_PREFIX,
+    QUARANTINE_PREFIX,
+    QUEUE_PREFIX,
+    SCHEDULER_LOCK_PREFIX,
+    text,
+)
 from slimjobs.backlog.pieces import read_field
 from slimjobs.backlog.records import RecordWriter
 from slimjobs.backlog.snapshots import find_places, keys_of, take
+from slimjobs.backlog.staying import Locks, find_problem
+from slimjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,25 +44,37 @@ _BATCH_JOBS, _BATCH_BYTES = 10, 2 * 2**20
 _STEP_JOBS = 100
 _VERB = "wait for it, and will until it is back"
 
-# KEYS: those of the job, of its executions, of its queue's list, of the quarantine. ARGV: id, status, from which end of
-# the queue's list it is looked for (1 or -1, 0 for not at all), then registry and score in turns. Whatever fails does
-# so before the first write.
+# KEYS: those of the job, of its executions, of its queue's list, of the quarantine, of its scheduler's lock. ARGV: id,
+# status, from which end of the queue's list it is looked for (1 or -1, 0 for not at all), what `Locks.find` returned,
+# then registry and score in turns. A script is not rolled back: so before the first write each key is read, which finds
+# what is of another type, and each command that Redis may forbid is sent where nothing is. The last of these writes.
 _REMOVE = """
-local id, status, from = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local id, status, from, nowhere = ARGV[1], ARGV[2], tonumber(ARGV[3]), KEYS[7] .. ':nowhere'
 local now = redis.call('HGET', KEYS[1], 'status') or ''
 if now ~= status then return now == '' and 'it is gone' or 'it is ' .. now .. ' now' end
 if now == 'started' or redis.call('EXISTS', KEYS[5]) == 1 then return 'it runs' end
-redis.call('SCARD', KEYS[7])
-for i = 4, #ARGV, 2 do
+if ARGV[4] ~= '' and '=' .. (redis.call('GET', KEYS[8]) or '') ~= ARGV[4] then return 'its scheduler has changed' end
+local tries = {
+  {'EXISTS', KEYS[2], KEYS[3], KEYS[4]}, {'LLEN', KEYS[6]},
+  {'LREM', nowhere, 1, id}, {'ZREM', nowhere, id}, {'UNLINK', nowhere}, {'SREM', KEYS[7], id}, {'SADD', KEYS[7], id}
+}
+for i = 5, #ARGV, 2 do
   local score = redis.call('ZSCORE', ARGV[i], id)
   if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) then return 'it has moved' end
 end
-if from ~= 0 and redis.call('LREM', KEYS[6], from, id) == 0 then return 'a worker has just taken it' end
-redis.call('SADD', KEYS[7], id)
-for i = 4, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
+for _, words in ipairs(tries) do
+  local answer = redis.pcall(unpack(words))
+  if type(answer) == 'table' and answer.err then return 'Redis refuses ' .. words[1] .. ': ' .. answer.err end
+end
+if from ~= 0 and redis.call('LREM', KEYS[6], from, id) == 0 then
+  redis.call('SREM', KEYS[7], id)
+  return 'a worker has just taken it'
+end
+for i = 5, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return ''
 """
+_AT_MAXMEMORY = "Raise it a little for the time: CONFIG SET maxmemory. What is set aside frees more than that."
 
 
 class Outcome(NamedTuple):
@@ -101,9 +122,13 @@ class Quarantine:
         places: dict[str, Place] = {}
         for queue, ids in by_queue.items():
             places |= find_places(self._connection, queue, ids)
-        # In the order of the lists, in which they will be put back.
+        # In the order of the lists, in which they will be put back, and what waits behind what it waits for.
         order = {job_id: number for number, job_id in enumerate(places)}
-        for batch in _batches(sorted(rows, key=lambda row: order.get(row.id, len(order))), places):
+
+        def turn(row: JobRow) -> tuple[bool, int, str]:
+            return row.measured.name.state == "deferred", order.get(row.id, len(order)), row.created_at
+
+        for batch in _batches(sorted(rows, key=turn), places):
             outcomes = self._try(batch, places)
             if outcomes is None:  # one of them has changed meanwhile
                 outcomes = [each for row in batch for each in self._try_alone(row, places)]
@@ -120,38 +145,50 @@ class Quarantine:
         """Return what became of jobs, or None where one of them was written to meanwhile and none was removed."""
         with self._connection.pipeline() as pipeline:
             pipeline.watch(*(key for row in rows for key in keys_of(row.id)))  # type: ignore[no-untyped-call]
-            outcomes: list[Outcome] = []
-            records: list[Record] = []
-            for row in rows:
-                record = take(self._connection, row, places)
-                problem = _find_problem(record) or self._find_depth(places.get(row.id))
-                if record is None or problem:
-                    outcomes.append(Outcome(row.id, problem))
-                else:
-                    records.append(record)
-            if not records:
+            outcomes, found = self._look_at(rows, places)
+            if not found:
                 return outcomes
-            self._writer.append(records, self._read_large)
+            self._writer.append([record for record, _ in found], self._read_large)
             pipeline.multi()
-            for record in records:
-                self._remove(*_call(record, self._key, places), client=pipeline)
+            for record, lock in found:
+                self._remove(*_call(record, self._key, places, lock), client=pipeline)
             try:
                 with pace.resting():
                     answers: list[Any] = pipeline.execute()
             except WatchError:
                 return None
-        for record, answer in zip(records, answers, strict=True):
+            except OutOfMemoryError:
+                raise ConfigurationError("Redis is at its maxmemory and refuses to write", hint=_AT_MAXMEMORY) from None
+        for (record, _), answer in zip(found, map(text, answers), strict=True):
+            if answer.startswith("Redis refuses"):  # and will with each of the others
+                raise ConfigurationError(answer, hint="Let the user of Redis do it: ACL SETUSER.")
             dependents = tuple(text(each) for each in record["dependents"])
-            outcomes.append(Outcome(record["id"], text(answer), dependents, _VERB))
+            outcomes.append(Outcome(record["id"], answer, dependents, _VERB))
         return outcomes
+
+    def _look_at(
+        self, rows: Sequence[JobRow], places: Mapping[str, Place]
+    ) -> tuple[list[Outcome], list[tuple[Record, str]]]:
+        """Return the jobs that are left, and the records of the others, each with the lock that it was seen under."""
+        outcomes: list[Outcome] = []
+        found: list[tuple[Record, str]] = []
+        locks = Locks(self._connection)
+        for row in rows:
+            record, lock = take(self._connection, row, places), ""
+            if record is None:  # it was set aside already, where only the answer was lost
+                problem = "" if self._connection.sismember(self._key, row.id) else "it is gone"
+            else:
+                problem = find_problem(self._connection, record, places.get(row.id), deep=self._deep)
+                if not problem:
+                    lock, problem = locks.find(record)
+            if record is None or problem:
+                outcomes.append(Outcome(row.id, problem))
+            else:
+                found.append((record, lock))
+        return outcomes, found
 
     def _read_large(self, job_id: str, name: bytes) -> AbstractContextManager[tuple[int, Iterator[bytes]]]:
         return read_field(self._connection, keys_of(job_id)[0], name)
-
-    def _find_depth(self, place: Place | None) -> str:
-        if self._deep or place is None or place.depth <= pace.DEEP_PLACES:
-            return ""
-        return f"it is {place.depth:,} places deep in its queue, where Redis would be held up; see --deep"
 
 
 def find_dependents(connection: Redis, ids: Sequence[str]) -> Iterator[Outcome]:
@@ -189,24 +226,11 @@ def _batches(rows: Sequence[JobRow], places: Mapping[str, Place]) -> Iterator[li
         yield batch
 
 
-def _find_problem(record: Record | None) -> str:
-    """Return why a job cannot be set aside, or ""."""
-    if record is None:
-        return "it is gone"
-    status = record["fields"].get(b"status")
-    if status == b"started":
-        return "it runs"
-    if status == b"queued" and record["fields"].get(b"rate_limit_key"):
-        return "it holds a slot of its rate limit, which others would wait for"
-    if status == b"queued" and record["neighbours"] is None:
-        return "it is in no queue" if not record["zsets"] else "it has moved"
-    return ""
-
-
-def _call(record: Record, quarantine_key: str, places: Mapping[str, Place]) -> tuple[list[str], list[Any]]:
+def _call(record: Record, quarantine_key: str, places: Mapping[str, Place], lock: str) -> tuple[list[str], list[Any]]:
     """Return the keys and arguments of the script that removes a job."""
-    job_id, status = record["id"], record["fields"].get(b"status", b"")
-    keys = [*keys_of(job_id), EXECUTIONS_PREFIX + job_id, QUEUE_PREFIX + record["queue"], quarantine_key]
+    job_id, queue, status = record["id"], record["queue"], record["fields"].get(b"status", b"")
+    keys = [*keys_of(job_id), EXECUTIONS_PREFIX + job_id, QUEUE_PREFIX + queue, quarantine_key]
+    keys.append(SCHEDULER_LOCK_PREFIX + queue)
     words = [word for place in record["zsets"] for word in place]
     end = places[job_id].nearer_end if status == b"queued" else 0
-    return keys, [job_id, status, end, *words]
+    return keys, [job_id, status, end, lock, *words]

@@ -26,7 +26,7 @@ DESCRIPTION = """\
 Set jobs aside: write each whole to a file, and only then remove it from Redis, in one step that sees that nothing has
 changed. `slimjobs restore FILE` puts them back as they were. Without --apply nothing is written and nothing removed.
 
-Jobs that run are never touched.
+Jobs that run are never touched. Stop RQ's own schedulers first: due jobs are left while one has their queue's lock.
 """
 EPILOG = """\
 examples:
