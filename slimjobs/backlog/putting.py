@@ -84,7 +84,7 @@ end
 if job.status == 'queued' then
   local length, before, behind = redis.call('LLEN', list), job.before, job.behind
   local done = before ~= '' and redis.call('LINDEX', list, -1) == before and redis.call('RPUSH', list, id) or -1
-  for i, other in ipairs({behind, before}) do
+  for i, other in ipairs({behind, before, job.latest}) do
     -- A list is long to search, and a job that has another status is not in it.
     if done < 1 and other ~= '' and status_of(other) == 'queued' then
       if length > job.deepest and not redis.call('LPOS', list, other, 'MAXLEN', job.deepest / 2) then
@@ -119,7 +119,9 @@ return {'', ended}
 )
 
 
-def call_of(record: Record, quarantine_key: str, loaded: list[str], deepest: int) -> tuple[list[str], list[Any]]:
+def call_of(
+    record: Record, quarantine_key: str, loaded: list[str], deepest: int, latest_id: str
+) -> tuple[list[str], list[Any]]:
     """Return the keys and arguments of the script for a job.
 
     Args:
@@ -127,6 +129,7 @@ def call_of(record: Record, quarantine_key: str, loaded: list[str], deepest: int
         quarantine_key: The set of the ids that are in its file alone.
         loaded: The keys of its hash and of its results, which were written there.
         deepest: How many places from the head of a longer queue it may be put.
+        latest_id: The job of its queue that stood before it and was put back last, or "".
     """
     fields: dict[bytes, bytes] = record["fields"]
     before, behind = record["neighbours"] or (b"", b"")
@@ -136,6 +139,7 @@ def call_of(record: Record, quarantine_key: str, loaded: list[str], deepest: int
         "status": fields.get(b"status", b""),
         "before": before,
         "behind": behind,
+        "latest": latest_id,
         "deepest": deepest,
         # Files of slimjobs 0.1.0 do not tell the last two.
         "ttls": [record.get(f"{name}ttl_ms", -1) for name in ("", "results_", "dependents_", "dependencies_")],

@@ -40,7 +40,8 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
         deep: Whether jobs are put into the middle of very long queues too, see `pace.DEEP_PLACES`.
 
     Raises:
-        ConfigurationError: It is no such file, is damaged, or its jobs have another prefix of keys than RQ here.
+        ConfigurationError: It is no such file, its beginning is damaged, or its jobs have another prefix of keys than
+            RQ here.
     """
     script = connection.register_script(RESTORE)
     records = read_records(path)
@@ -55,13 +56,18 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
     # A job that changed before it could be removed was written again: it is the last record that holds.
     last = {record["id"]: number for number, record in enumerate(records)}
     limits: set[str] = set()
+    # By queue, the job that was put back last: where the neighbours of the next one are lost, it is behind that.
+    latest: dict[str, str] = {}
     for number, record in enumerate(islice(read_records(path), 1, None)):
         if last[record["id"]] != number or not _is_waiting(connection, about["quarantine"], record, queues):
             continue
-        deepest = _ANY_DEPTH if deep else pace.DEEP_PLACES
+        deepest, latest_id = _ANY_DEPTH if deep else pace.DEEP_PLACES, latest.get(record["queue"], "")
+        loaded = _load(connection, record)
         with pace.resting():
-            problem, ended = script(*call_of(record, about["quarantine"], _load(connection, record), deepest))
-        limits.add("" if problem else limit_of(record))
+            problem, ended = script(*call_of(record, about["quarantine"], loaded, deepest, latest_id))
+        if not problem:
+            limits.add(limit_of(record))
+            latest[record["queue"]] = record["id"]
         yield Outcome(record["id"], text(problem), tuple(map(text, ended)), "it waits for, and they have ended")
     for limit in limits - {""}:
         _fill(connection, RATE_LIMIT_PREFIX + limit)
@@ -90,7 +96,7 @@ def waiting_in(connection: Redis, path: Path, queues: Collection[str] = ()) -> C
         queues: The names of the queues whose jobs are counted; all where there is none.
 
     Raises:
-        ConfigurationError: It is no such file, or is damaged.
+        ConfigurationError: It is no such file, or its beginning is damaged.
     """
     records = read_records(path)
     key = next(records, {"quarantine": ""})["quarantine"]

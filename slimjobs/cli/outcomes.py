@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
 from slimjobs.cli.visible import visible
+from slimjobs.errors import SlimjobsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,15 +27,18 @@ class Tally:
         done: How many jobs were moved.
         left: Those that were left where they are, with their problem.
         waited_for: Those that were moved and that others wait for, or that wait in vain.
+        error: What ended it before its time, or None; to be raised when all of this was shown.
     """
 
     done: int = 0
     left: list[Outcome] = field(default_factory=list)
     waited_for: list[Outcome] = field(default_factory=list)
+    error: SlimjobsError | RedisError | None = None
 
-    @property
-    def status(self) -> int:
-        """The exit status: 1 where a job was left."""
+    def end(self) -> int:
+        """Return the exit status, 1 where a job was left, or raise what ended it before its time."""
+        if self.error:
+            raise self.error
         return int(bool(self.left))
 
     def as_json(self) -> dict[str, Any]:
@@ -52,14 +58,17 @@ def count(outcomes: Iterable[Outcome], scene: Nobody) -> Tally:
         scene: Shows the progress.
     """
     tally = Tally()
-    for number, outcome in enumerate(outcomes, 1):
-        if outcome.problem:
-            tally.left.append(outcome)
-        else:
-            tally.done += 1
-            if outcome.others:
-                tally.waited_for.append(outcome)
-        scene.update(number)
+    try:
+        for number, outcome in enumerate(outcomes, 1):
+            if outcome.problem:
+                tally.left.append(outcome)
+            else:
+                tally.done += 1
+                if outcome.others:
+                    tally.waited_for.append(outcome)
+            scene.update(number)
+    except (SlimjobsError, RedisError) as error:
+        tally.error = error
     return tally
 
 

@@ -41,7 +41,8 @@ Redis finds a queued job by passing all that stand before it, and serves nobody 
 60,000 places from both ends of their queue stay there, unless --deep is given: each then takes 5 ms or more.
 
 exit status:
-  0; 1 when a job was left where it is; 2 when the arguments are wrong, or Redis cannot be reached.
+  0; 1 when a job was left where it is; 2 when the arguments are wrong, the file cannot be
+  written, or Redis cannot be reached or refuses; what was set aside by then is told, and in the file.
 """
 
 
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif rows:
         outcomes.show_others(tally.waited_for)
         print("\nnothing was changed; --to FILE --apply sets them aside")
-    return tally.status
+    return tally.end()
 
 
 def _set_aside(connection: Redis, rows: list[JobRow], arguments: argparse.Namespace) -> outcomes.Tally:

@@ -74,4 +74,4 @@ def run(arguments: argparse.Namespace) -> int:
         outcomes.show(tally, "put back")
     elif contents.jobs:
         print("nothing was changed; --apply puts them back")
-    return int(bool(tally.left or contents.lost))
+    return tally.end() or int(bool(contents.lost))

@@ -108,18 +108,21 @@ def test_a_file_that_ends_in_a_large_field_gives_the_others(
     assert queue.count == 2
 
 
-def test_a_damaged_large_field_is_told_of(
-    redis: Redis, queue: rq.Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damaged", ["body", "field", "second field"])
+def test_damage_to_a_job_with_large_fields_loses_that_job_alone(
+    damaged: str, redis: Redis, queue: rq.Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):
-        redis.hset(queue.enqueue(queue_samples.give, 1).key, "data", b"x" * (LARGE_BYTES + 1))
+    jobs = [queue.enqueue(queue_samples.give, number, job_id=f"job-{number}") for number in range(3)]
+    for job in jobs:
+        redis.hset(job.key, mapping={"data": b"x" * (LARGE_BYTES + 1), "exc_info": b"y" * (LARGE_BYTES + 2)})
     assert main(["quarantine", "--queue", "mail", "--to", str(tmp_path / "jobs"), "--apply"]) == 0
-    with (tmp_path / "jobs").open("r+b") as file:
-        file.seek(LARGE_BYTES // 2)
-        file.write(b"y")
-    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
-    assert "is damaged at byte" in capsys.readouterr().err
-    assert queue.count == 0
+    data = bytearray((tmp_path / "jobs").read_bytes())
+    begin = data.index(b"\xa2id\xa5job-1")
+    data[begin + {"body": 0, "field": LARGE_BYTES // 2, "second field": 3 * LARGE_BYTES // 2}[damaged]] ^= 255
+    (tmp_path / "jobs").write_bytes(data)
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 1
+    assert "1 more were set aside into it" in capsys.readouterr().out
+    assert queue.job_ids == ["job-0", "job-2"]
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 65_536, 200_000])

@@ -14,6 +14,8 @@ import backlog_samples
 import pytest
 import queue_samples
 import rq
+from redis.client import Pipeline
+from redis.exceptions import WatchError
 
 from slimjobs.backlog import quarantine as quarantine_module
 from slimjobs.backlog.keys import QUARANTINE_PREFIX
@@ -339,17 +341,106 @@ def test_a_file_that_ends_in_a_record_gives_the_others(cut: int, redis: Redis, q
     assert [outcome.problem for outcome in restore(redis, tmp_path / "jobs")] == ["", ""]
 
 
-def test_a_damaged_record_is_told_of(
-    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_record_is_left_out_and_told_of(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    jobs = [queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}") for number in range(5)]
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    whole = (tmp_path / "jobs").read_bytes()
+    data = bytearray(whole)
+    data[whole.index(b"\xa2id\xa5job-2") + 4] ^= 255
+    (tmp_path / "jobs").write_bytes(data)
+    output = run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert "1 more were set aside into it and are not in it: was it cut, or damaged?" in output
+    assert queue.job_ids == [jobs[number].id for number in (0, 1, 3, 4)]
+    (tmp_path / "jobs").write_bytes(whole)  # from a backup say
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == [job.id for job in jobs]
+
+
+def test_a_damaged_length_gives_the_jobs_before_it(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    jobs = [queue.enqueue(backlog_samples.give_text, number, job_id=f"job-{number}") for number in range(3)]
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    data = bytearray((tmp_path / "jobs").read_bytes())
+    begin = data.index(b"\xa2id\xa5job-1") - 9  # the length, the checksum and the first byte of the map
+    data[begin] ^= 255
+    (tmp_path / "jobs").write_bytes(data)
+    assert "2 more were set aside" in run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert queue.job_ids == [jobs[0].id]
+
+
+def test_a_file_whose_beginning_is_damaged_says_so(
+    queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    data = (tmp_path / "jobs").read_bytes()
+    (tmp_path / "jobs").write_bytes(data.replace(b"prefix", b"prefax", 1))
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
+    assert "is damaged where it says which Redis" in capsys.readouterr().err
+
+
+def test_a_file_is_for_its_owner_alone(queue: rq.Queue, tmp_path: Path, run: Run) -> None:
+    queue.enqueue(backlog_samples.give_text, 1)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_ends_it_and_what_was_set_aside_by_then_is_told(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(30):
+        redis.hset(queue.enqueue(backlog_samples.give_text, number).key, "data", os.urandom(10_000))
+    before = queue.job_ids
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); import slimjobs.cli.__main__"
+    )
+    arguments = ["quarantine", "--queue", "mail", "--to", str(tmp_path / "jobs"), "--apply"]
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "10 jobs set aside in" in process.stdout
+    assert process.stderr.startswith(f"slimjobs: {tmp_path / 'jobs'} cannot be written any more (File too large)")
+    assert queue.count == 20
+    assert "10 jobs put back" in run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == before
+
+
+def test_jobs_count_as_set_aside_where_only_the_answer_was_lost(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         queue.enqueue(backlog_samples.give_text, number)
-    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
-    data = bytearray((tmp_path / "jobs").read_bytes())
-    data[len(data) // 2] ^= 255
-    (tmp_path / "jobs").write_bytes(data)
-    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
-    assert "is damaged at byte" in capsys.readouterr().err
+    execute = Pipeline.execute
+    lost: list[Any] = []
+
+    def execute_and_lose(pipeline: Any, *arguments: Any, **options: Any) -> Any:
+        answers = execute(pipeline, *arguments, **options)
+        if not lost and b"" in answers:
+            lost.append(answers)
+            raise WatchError  # as redis-py does when the connection is lost
+        return answers
+
+    monkeypatch.setattr(Pipeline, "execute", execute_and_lose)
+    assert "3 jobs set aside in" in run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    assert lost
+    assert "3 jobs put back" in run("restore", tmp_path / "jobs", "--apply")
+
+
+def test_a_redis_without_memory_is_told_of_with_what_helps(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(20):
+        redis.hset(queue.enqueue(backlog_samples.give_text, number).key, "data", os.urandom(100_000))
+    before: Any = redis.config_get("maxmemory*")
+    redis.config_set("maxmemory-policy", "noeviction")
+    redis.config_set("maxmemory", 1_000_000)
+    try:
+        assert main(["quarantine", "--queue", "mail", "--to", str(tmp_path / "jobs"), "--apply"]) == 2
+        captured = capsys.readouterr()
+    finally:
+        for name in ("maxmemory", "maxmemory-policy"):
+            redis.config_set(name, before[name])
+    assert "0 jobs set aside" in captured.out
+    assert "Redis is at its maxmemory and refuses to write" in captured.err
+    assert queue.count == 20
 
 
 def test_jobs_that_are_missing_in_the_file_are_told_of(redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run) -> None:
