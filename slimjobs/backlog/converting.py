@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LENGTH = struct.Struct(">I")
+# The exit status where the application leaves less than that of the memory that it may take.
+NO_ROOM, _LEAST_BYTES = 3, 2**22
 # What no worker would read.
 _LIMITS = Limits(mode="track")
 
@@ -43,12 +45,13 @@ class CannotConvertError(Exception):
     """A job that stays as it is; the text says why."""
 
 
-def convert(data: bytes, meta: bytes, *, every: bool = False) -> dict[str, Any]:
+def convert(data: bytes, meta: bytes, description: str, *, every: bool = False) -> dict[str, Any]:
     """Return the fields of a job with refs in the place of its pickled models.
 
     Args:
         data: The payload as it is stored.
         meta: The meta as it is stored, b"" where there is none.
+        description: The job's description; one that its user gave it is no field of the answer.
         every: Whether a job without models is converted too.
 
     Raises:
@@ -73,11 +76,11 @@ def convert(data: bytes, meta: bytes, *, every: bool = False) -> dict[str, Any]:
     if gone:
         raise CannotConvertError(f"it has the only copy of {', '.join(gone)}: no row is there")
     encoded = encode(call, _LIMITS, SLIM)
-    return {
-        "data": compress(encoded.data),
-        "meta": SLIM.dump(read_meta) if meta else b"",
-        "description": describe_call(str(call.task), args, kwargs),
-    }
+    fields: dict[str, Any] = {"data": compress(encoded.data), "meta": SLIM.dump(read_meta) if meta else b""}
+    # Arguments may look different here: it is by the name that a text of RQ's or ours is known, with both.
+    if not description or description.startswith((f"{function}(", f"{call.task}(")):
+        fields["description"] = describe_call(str(call.task), args, kwargs)
+    return fields
 
 
 def _refs_of(call: Call) -> list[Any]:
@@ -103,7 +106,8 @@ def serve(source: BinaryIO, target: BinaryIO, *, every: bool = False) -> None:
     """Answer each job that comes with its new fields, or with the reason why there are none."""
     while (message := read_message(source)) is not None:
         try:
-            answer = convert(source.read(message["data_bytes"]), message["meta"], every=every)
+            data = source.read(message["data_bytes"])
+            answer = convert(data, message["meta"], message["description"], every=every)
         except CannotConvertError as error:
             answer = {"problem": str(error)}
         except SlimjobsError as error:
@@ -146,6 +150,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for module in arguments.app:
         import_module(module)
     limit_memory(arguments.memory_bytes)
+    try:
+        bytearray(_LEAST_BYTES)
+    except MemoryError:
+        os._exit(NO_ROOM)
     write_message(target, {"ready": True})
     serve(sys.stdin.buffer, target, every=arguments.all)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import WatchError
 
-from slimjobs.backlog.converting import read_message, write_message
+from slimjobs.backlog.converting import NO_ROOM, read_message, write_message
 from slimjobs.backlog.keys import JOB_PREFIX, text
 from slimjobs.backlog.pieces import read_field
 from slimjobs.errors import ConfigurationError
+from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,22 +58,24 @@ class Converter:
         self._command = [sys.executable, "-m", "slimjobs.backlog.converting", "--memory-bytes", str(memory_bytes)]
         self._command += ["--all"] * every
         self._command += [word for module in app for word in ("--app", module)]
+        self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
 
-    def convert(self, size_bytes: int, pieces: Iterable[bytes], meta: bytes) -> dict[str, Any]:
+    def convert(self, size_bytes: int, pieces: Iterable[bytes], meta: bytes, description: str) -> dict[str, Any]:
         """Return the new fields of a job, or its "problem".
 
         Args:
             size_bytes: How long its payload is, as it is stored.
             pieces: The payload.
             meta: Its meta as it is stored, b"" where there is none.
+            description: Its description, which is replaced where its user gave it none.
 
         Raises:
-            ConfigurationError: The application cannot be imported.
+            ConfigurationError: The application cannot be imported, or takes more memory than it may.
         """
         if self._process is None:
             self._start()
-        answer = self._ask({"data_bytes": size_bytes, "meta": meta}, pieces)
+        answer = self._ask({"data_bytes": size_bytes, "meta": meta, "description": description}, pieces)
         if answer is None:
             self.close()
             return {"problem": "its process was ended: it took too long, or too much memory"}
@@ -86,11 +89,14 @@ class Converter:
             self._process = None
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # it is this Python
+        process = self._process = subprocess.Popen(  # noqa: S603  # it is this Python
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         if self._receive() is None:
             self.close()
+            if process.returncode == NO_ROOM:
+                problem = f"the application does not fit in {format_size(self._memory_bytes)} of memory"
+                raise ConfigurationError(problem, hint="Allow more with --memory.")
             hint = "Run it where `python -c 'import ...'` works; the error is above."
             raise ConfigurationError("the application cannot be imported", hint=hint)
 
@@ -130,11 +136,11 @@ def repack(connection: Redis, rows: Sequence[JobRow], converter: Converter, *, w
 def _repack(connection: Redis, pipeline: Pipeline, row: JobRow, converter: Converter, *, writes: bool) -> Repacked:
     key = JOB_PREFIX + row.id
     pipeline.watch(key)  # type: ignore[no-untyped-call]
-    fields: Any = connection.hmget(key, ["status", "meta"])
-    status, meta = text(fields[0]), fields[1] or b""
+    fields: Any = connection.hmget(key, ["status", "meta", "description"])
+    status, meta, description = text(fields[0]), fields[1] or b"", text(fields[2])
     with read_field(connection, key, b"data") as (data_bytes, pieces):
         problem = "it is gone" if not data_bytes else "it runs" if status == "started" else ""
-        found = {"problem": problem} if problem else converter.convert(data_bytes, pieces, meta)
+        found = {"problem": problem} if problem else converter.convert(data_bytes, pieces, meta, description)
     before_bytes = data_bytes + len(meta)
     problem = found.get("problem", "")
     after_bytes = before_bytes if problem else len(found["data"]) + len(found["meta"])

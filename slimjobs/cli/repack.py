@@ -35,7 +35,7 @@ jobs are unpickled in a process of its own, which may take --memory and a minute
 
 exit status:
   0; 1 when a job could not be rewritten that may carry models; 2 when the arguments are wrong, the application cannot
-  be imported, or Redis cannot be reached.
+  be imported or does not fit in --memory, or Redis cannot be reached.
 """
 NOTHING_TO_DO = ("it is slim already", "it carries no registered model")
 _MOST_REASONS = 10

@@ -170,9 +170,9 @@ def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> No
     job = queue.enqueue(print, Letter(1, LARGE).save())
 
     class Slow(Converter):
-        def convert(self, size_bytes: int, pieces: Iterable[bytes], meta: bytes) -> dict[str, Any]:
+        def convert(self, size_bytes: int, pieces: Iterable[bytes], *others: Any) -> dict[str, Any]:
             redis.hset(job.key, "status", "started")
-            return super().convert(size_bytes, pieces, meta)
+            return super().convert(size_bytes, pieces, *others)
 
     converter = Slow(["queue_samples"], ROOM_BYTES)
     rows = [row for step in Selection().rows(redis) for row in step]
@@ -238,3 +238,22 @@ def test_an_application_that_cannot_be_imported_is_told_of(queue: rq.Queue, caps
     queue.enqueue(print, 1)
     assert main(["repack", "--app", "no_such_module", "--trust-pickle"]) == 2
     assert "the application cannot be imported" in capsys.readouterr().err
+
+
+def test_an_application_that_takes_more_memory_than_it_may_is_told_of(
+    queue: rq.Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue.enqueue(print, Letter(1, LARGE).save())
+    assert main(["repack", "--app", "queue_samples", "--trust-pickle", "--memory", "1MiB"]) == 2
+    assert "the application does not fit in 1.0 MiB of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("description", ["Invoice 4711 for ACME", "print it (twice)", ""])
+def test_a_description_that_a_user_gave_stays(description: str, redis: Redis, queue: rq.Queue, run: Run) -> None:
+    letter = Letter(1, LARGE).save()
+    jobs = [queue.enqueue(each, letter, description=description) for each in (print, letter.shout)]
+    run("--apply")
+    made: list[Any] = ["builtins.print(<Letter 1>)", "queue_samples.Letter.shout(<Letter 1>)"]
+    for job, without in zip(jobs, made, strict=True):
+        assert len(data_of(redis, job)) < 200
+        assert redis.hget(job.key, "description") == (description or without).encode()

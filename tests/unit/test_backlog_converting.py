@@ -21,7 +21,7 @@ def ask(*jobs: tuple[bytes, bytes]) -> list[Any]:
     """Return the answers to jobs that are sent one after the other."""
     source, target = io.BytesIO(), io.BytesIO()
     for data, meta in jobs:
-        write_message(source, {"data_bytes": len(data), "meta": meta})
+        write_message(source, {"data_bytes": len(data), "meta": meta, "description": ""})
         source.write(data)
     source.seek(0)
     serve(source, target)
