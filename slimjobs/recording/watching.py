@@ -56,38 +56,41 @@ class Watcher:
 
 def forget_waiting_jobs() -> None:
     """Forget which jobs wait for a transaction: in another test another job may have the id of one that was dropped."""
-    _waiting_ids.clear()
+    _waiting_bytes.clear()
 
 
 def _tell(job: Any) -> None:
-    """Tell of a job that was written, unless it is known."""
-    if job.id in _waiting_ids and not job.__dict__.get(_KNOWN):
-        job.__dict__[_KNOWN] = True
-        _waiting_ids.discard(job.id)
-    _record(job)
+    """Tell of a job that was written, unless it is known, or no larger than it was when it began to wait."""
+    told_bytes = _waiting_bytes.pop(job.id, -1)
+    if job.__dict__.get(_KNOWN):
+        return
+    measured = _measure(job)
+    if measured.size_bytes > told_bytes:
+        _add(measured)
 
 
 def _tell_of_waiting(job: Any) -> None:
     """Tell of a job that is written when a transaction commits: it may be another object then, of this id."""
-    _record(job)
-    _waiting_ids.add(job.id)
+    measured = _measure(job)
+    _waiting_bytes[job.id] = measured.size_bytes
+    _add(measured)
 
 
-def _record(job: Any) -> None:
-    if job.__dict__.get(_KNOWN):
-        return
+def _measure(job: Any) -> RecordedJob:
     job.__dict__[_KNOWN] = True
     measuring = import_module("slimjobs.recording.measuring")  # it imports RQ, which is there by now
-    measured = measuring.measure(job)
+    measured: RecordedJob = measuring.measure(job)
+    return measured
+
+
+def _add(measured: RecordedJob) -> None:
     for watcher in tuple(_watchers):
         watcher.add(measured)
 
 
 def _tell_of_refusal(error: SlimjobsError) -> None:
     measuring = import_module("slimjobs.recording.measuring")
-    measured = measuring.refused(error)
-    for watcher in tuple(_watchers):
-        watcher.add(measured)
+    _add(measuring.refused(error))
 
 
 def _watch_jobs(module: ModuleType) -> None:
@@ -128,13 +131,17 @@ def _watch_django_rq(module: ModuleType) -> None:
         is_immediate = getattr(queue, "_commit_mode", "auto") == "auto" and getattr(queue, "_autocommit", True)
         if is_immediate or len(args) > len(names):
             return original(queue, *args, **kwargs)
-        kwargs["job_id"] = kwargs.get("job_id") or str(uuid4())
+        if not kwargs.get("unique"):  # RQ refuses a unique job that was given no id
+            kwargs["job_id"] = kwargs.get("job_id") or str(uuid4())
         job = original(queue, *args, **kwargs)
         if job is None:
             given = {**dict(zip(names, args, strict=False)), **kwargs}
             options = {name: given[name] for name in (*names, "meta", "job_id") if name in given}
             with suppress(Exception):  # which it will raise by itself when the transaction commits
-                _tell_of_waiting(queue_class.create_job(queue, **options))
+                # Without a description RQ writes the arguments out, which reads those that are queries.
+                measured = queue_class.create_job(queue, **options, description="waits")
+                import_module("slimjobs.recording.unread").leave_unread(measured)
+                _tell_of_waiting(measured)
         return job
 
     _wrap(module.DjangoRQ, "enqueue_call", enqueue_call)
@@ -201,7 +208,7 @@ def _remove() -> None:
     sys.meta_path.remove(_finder)
     listeners.of_refusals.remove(_tell_of_refusal)
     listeners.of_waiting_jobs.remove(_tell_of_waiting)
-    _waiting_ids.clear()
+    _waiting_bytes.clear()
     while _wrapped:
         owner, name, original, wrapper = _wrapped.pop()
         if owner.__dict__.get(name) is wrapper:  # else somebody has put something in its place meanwhile
@@ -224,4 +231,4 @@ _lock = RLock()
 _finder = _Finder()
 _watchers: list[Watcher] = []
 _wrapped: list[tuple[Any, str, Any, Any]] = []
-_waiting_ids: set[str] = set()
+_waiting_bytes: dict[str, int] = {}

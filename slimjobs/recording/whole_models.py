@@ -19,6 +19,17 @@ _MOST_MODELS = 3
 _LEAVES = (str, bytes, bytearray, int, float, bool, type(None))
 
 
+class Unread:
+    """Stands for something that is not to be read from a database for a measurement.
+
+    Args:
+        label: What it is called where it is a query, else "".
+    """
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+
 def find_models(among: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the first models and queries in the parts of a call, as (path, class).
 
@@ -44,6 +55,8 @@ def find_models(among: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _model_name(value: Any) -> str | None:
     """Return the class of a model or of the rows of a query, or None for anything else."""
+    if type(value) is Unread:
+        return value.label or None
     try:
         if registry.find(value) is not None:
             return str(value.__class__.__qualname__)
