@@ -1,22 +1,25 @@
-"""Which exceptions a test has expected: with `pytest.raises`, or unittest's `assertRaises`."""
+"""Which refusals a test has expected: with `pytest.raises`, or unittest's `assertRaises`."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
+
+from slimjobs.errors import SlimjobsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class ExpectedErrors:
-    """Remembers the exceptions that were expected since the last `forget`, and those that they came from."""
+    """Remembers the errors of slimjobs that were expected, as long as they are, and keeps none alive."""
 
     def __init__(self) -> None:
-        self._known: list[BaseException] = []
+        self._known: WeakSet[BaseException] = WeakSet()
         self._wrapped: list[tuple[Any, str, Any]] = []
 
     def start(self) -> None:
@@ -52,18 +55,22 @@ class ExpectedErrors:
             setattr(owner, name, original)
 
     def knows(self, error: BaseException | None) -> bool:
-        """Return whether an exception was expected, or one that it led to."""
-        return any(known is error for known in self._known)
-
-    def forget(self) -> None:
-        """Forget them all."""
-        self._known.clear()
+        """Return whether an error of slimjobs was expected, or an exception that it led to."""
+        return error in self._known
 
     def add(self, error: BaseException | None) -> None:
-        """Remember an exception, and those that it came from."""
-        while error is not None and not self.knows(error):
-            self._known.append(error)
-            error = error.__cause__ or error.__context__
+        """Remember an exception, those that it came from, and those of a group, as far as they are slimjobs'."""
+        pending, seen = [error], set()
+        for each in pending:  # which grows meanwhile
+            if each is None or id(each) in seen:
+                continue
+            seen.add(id(each))
+            if isinstance(each, SlimjobsError):
+                self._known.add(each)
+            pending += [each.__cause__, each.__context__]
+            group = getattr(each, "exceptions", ())  # Python 3.10 has no class for it
+            if isinstance(group, tuple):
+                pending += [inner for inner in group if isinstance(inner, BaseException)]
 
     def _wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
         original = vars(owner).get(name) if owner is not None else None

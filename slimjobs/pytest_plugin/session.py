@@ -132,7 +132,6 @@ class Session:
             self._pending = []
         if call.when == "teardown":
             self._item = None
-            self._expected.forget()
             self._overrule(None)
         return report
 

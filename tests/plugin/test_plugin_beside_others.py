@@ -131,6 +131,26 @@ def test_what_a_wider_fixture_has_enqueued_fails_each_run_of_the_test(project: P
     assert read_report(project)["jobs"] == 1
 
 
+def test_a_refusal_that_a_wider_fixture_has_expected_fails_no_run_of_the_test(project: Project) -> None:
+    project.test(
+        """
+        import fakeredis, pytest, slimjobs
+        from app import publish
+        runs = []
+
+        @pytest.fixture(scope="module")
+        def refused():
+            with pytest.raises(slimjobs.PayloadTooLargeError):
+                publish(slimjobs.Queue(connection=fakeredis.FakeRedis()), 80_000)
+
+        def test_it(refused):
+            runs.append(1)
+            assert len(runs) == 2
+        """
+    )
+    assert project.run("--reruns=2").parseoutcomes() == {"passed": 1, "rerun": 1}
+
+
 def test_unittest_and_its_fixtures(project: Project) -> None:
     project.test(
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,6 +107,55 @@ def wrapped(queue):
 
 {test}
 """
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has exception groups since 3.11")
+def test_a_refusal_that_the_test_expects_in_a_group_is_no_failure(project: Project) -> None:
+    project.test(
+        """
+        import asyncio, pytest, slimjobs
+        from app import publish
+
+        async def publish_all(queue):
+            async def publish_one():
+                publish(queue, 80_000)
+            async with asyncio.TaskGroup() as outer:
+                outer.create_task(publish_one())
+
+        def test_it(slim_queue):
+            with pytest.raises(ExceptionGroup):
+                asyncio.run(publish_all(slim_queue))
+
+        @pytest.mark.skipif(not hasattr(pytest, "RaisesGroup"), reason="pytest has it since 8.4")
+        def test_group(slim_queue):
+            with pytest.RaisesGroup(slimjobs.PayloadTooLargeError):
+                asyncio.run(publish_all(slim_queue))
+        """
+    )
+    has_both = hasattr(pytest, "RaisesGroup")
+    project.run().assert_outcomes(passed=1 + has_both, skipped=1 - has_both)
+
+
+def test_an_exception_that_the_test_expects_is_let_go(project: Project) -> None:
+    project.test(
+        """
+        import gc, pytest, weakref
+
+        class Connection:
+            def query(self):
+                raise ValueError("no")
+
+        def test_it():
+            connection = Connection()
+            reference = weakref.ref(connection)
+            with pytest.raises(ValueError):
+                connection.query()
+            del connection
+            gc.collect()
+            assert reference() is None
+        """
     )
     project.run().assert_outcomes(passed=1)
 
