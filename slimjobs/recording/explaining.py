@@ -129,6 +129,6 @@ def _is_of_django_rq(job: RecordedJob) -> bool:
 def _relative(file: str) -> str:
     try:
         path = relpath(file)
-    except ValueError:  # on another drive
+    except (ValueError, OSError):  # on another drive; or where this process was is gone
         return file
     return file if path.startswith("..") else path
