@@ -85,7 +85,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--slimjobs-update-baseline",
         action="store_true",
-        help="write the baseline: tasks of this run as large as they are now; those that shrank or are gone go",
+        help="write the baseline: what this run enqueues; shrunk tasks are tightened where all tests pass",
     )
 
 
@@ -118,27 +118,39 @@ def read_options(config: pytest.Config) -> RunOptions:
             baseline = import_module("slimjobs.recording.baselines").read_baseline(path)
         except SlimjobsError as error:
             raise pytest.UsageError(f"{_look_up(config, 'baseline')[1]}: {error}") from None
-    return RunOptions(given, int(top) if top else None, _path(config, "report"), path, baseline, is_updating)
+    report = _path(config, "report")
+    if report is not None and report.is_dir():
+        raise pytest.UsageError(f"{_look_up(config, 'report')[1]}: {report} is a directory; name a file in it")
+    return RunOptions(given, int(top) if top else None, report, path, baseline, is_updating)
 
 
-def options_of(item: pytest.Item, run: RunOptions) -> OptionsOfTest:
-    """Return what holds for a test: its nearest marker's word above the run's.
+def names_part_of_tests(config: pytest.Config) -> bool:
+    """Return whether a run was told to leave tests out, with files or tests on the command line or with --lf."""
+    base = config.invocation_params.dir
+    return bool(config.getoption("lf", False)) or not all(Path(base, name).is_dir() for name in config.args)
+
+
+def options_of(item: pytest.Item | None, run: RunOptions) -> OptionsOfTest:
+    """Return what holds for a test, its nearest marker's word above the run's, or for None outside tests.
 
     Raises:
         pytest.UsageError: A marker cannot be read; the message shows what can be.
     """
     marked: dict[str, Any] = {}
-    for marker in item.iter_markers("slimjobs"):
+    for marker in () if item is None else item.iter_markers("slimjobs"):
+        label = "" if item is None else item.nodeid
         if marker.args:
             sample = _MARKER.partition(":")[0]
-            raise pytest.UsageError(f"{item.nodeid}: the marker takes everything by name; write {sample}")
+            raise pytest.UsageError(f"{label}: the marker takes everything by name; write {sample}")
         for name, value in marker.kwargs.items():
-            marked.setdefault(name, _read(name, value, f"{item.nodeid}: @pytest.mark.slimjobs({name}=...)"))
+            marked.setdefault(name, _read(name, value, f"{label}: @pytest.mark.slimjobs({name}=...)"))
     is_allowed = marked.pop("allow", False)
     chosen = {**run.given, **marked}
+    if run.is_updating and "mode" not in marked:  # else a baseline could not be begun before the checks are on
+        chosen.pop("mode", None)
     sizes = {name: chosen[name] for name in _SIZES if name in chosen}
     actions = {name: chosen[name] for name in _ACTIONS if name in chosen}
-    if is_allowed or run.is_updating:
+    if is_allowed:
         actions["mode"] = "off"
     limits = import_module("slimjobs.limits").Limits(**sizes) if sizes else None
     return OptionsOfTest(limits, Rules(**actions, baseline=run.baseline, tells_large="warn_bytes" in sizes))

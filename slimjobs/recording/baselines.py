@@ -33,21 +33,32 @@ def read_baseline(path: Path) -> dict[str, int]:
         raise ConfigurationError(f"{path} is no baseline ({reason}); write {_SAMPLE}") from None
 
 
-def update_baseline(path: Path, before: Mapping[str, int], seen: Mapping[str, int]) -> tuple[int, int]:
+def update_baseline(
+    path: Path, before: Mapping[str, int], seen: Mapping[str, int], *, may_lower: bool
+) -> tuple[int, int]:
     """Write a baseline: what was seen replaces what it had for these tasks, and others stay.
 
     Args:
         path: The file, which is replaced as a whole or not at all.
         before: What it had.
         seen: Of each task that was enqueued the largest payload to be listed, in bytes; 0 where none has to be.
+        may_lower: Whether all was seen that there is; else no task is listed with less than before.
+
+    Raises:
+        OSError: It cannot be written.
 
     Returns:
         How many tasks it lists, and how many it did before.
     """
+    if not may_lower:
+        seen = {task: max(size_bytes, before.get(task, 0)) for task, size_bytes in seen.items()}
     tasks = {task: size_bytes for task, size_bytes in {**before, **seen}.items() if size_bytes}
     text = json.dumps({"tasks": dict(sorted(tasks.items()))}, indent=2, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(f"{text}\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return len(tasks), len(before)

@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slimjobs.recording.jobs import RecordedJob
-    from slimjobs.recording.verdicts import Finding
+    from slimjobs.recording.verdicts import Finding, Rules
 
 Tally = dict[str, Any]
 
 
-def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str, Tally]:
+def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding], rules: Rules) -> dict[str, Tally]:
     """Return what was enqueued by task.
 
     Args:
         jobs: The jobs.
         findings: What is wrong with them.
+        rules: What holds for their test, which says what belongs into a baseline.
 
     Returns:
         For each task `jobs` and `payload_bytes` of all its jobs, `largest_bytes` and `place` of the largest,
@@ -38,7 +39,7 @@ def tally(jobs: Iterable[RecordedJob], findings: Iterable[Finding]) -> dict[str,
         found["payload_bytes"] += job.size_bytes
         if job.size_bytes > found["largest_bytes"] or not found["place"]:
             found["largest_bytes"], found["place"] = job.size_bytes, describe_place(job.place)
-        if offends(job):
+        if offends(job, rules):
             found["listed_bytes"] = max(found["listed_bytes"], job.size_bytes)
     for finding in findings:
         found = tallies.setdefault(finding.job.task, _empty())

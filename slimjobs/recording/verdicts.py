@@ -60,14 +60,18 @@ def judge(jobs: Iterable[RecordedJob], rules: Rules) -> list[Finding]:
     return [finding for finding in found if finding.action != "off"]
 
 
-def offends(job: RecordedJob) -> bool:
-    """Return whether a job is one to be listed in a baseline."""
-    return bool(job.is_too_large or job.models or job.problem)
+def offends(job: RecordedJob, rules: Rules) -> bool:
+    """Return whether a job is one to be listed in a baseline: something is wrong with it that is not off."""
+    if rules.mode == "off":
+        return False
+    has_models = job.models and rules.models != "off"
+    is_unreadable = job.problem and rules.unreadable != "off"
+    return bool(job.is_too_large or has_models or is_unreadable)
 
 
 def _judge(job: RecordedJob, rules: Rules) -> list[Finding]:
     known_bytes = rules.baseline.get(job.task)
-    if known_bytes is not None and offends(job):
+    if known_bytes is not None and offends(job, rules):
         if job.size_bytes <= known_bytes:
             return []
         return [Finding("growth", job, rules.growth, known_bytes)]

@@ -95,12 +95,127 @@ def test_it_is_begun_tightened_and_kept_where_it_did_not_run(project: Project) -
     result.stdout.fnmatch_lines(
         ["app.greet: payload is 75 bytes, its baseline is 68 bytes.", "*--slimjobs-update-baseline*"]
     )
-    project.run(known, "--slimjobs-update-baseline", "-k", "large").assert_outcomes(passed=1, deselected=2)
-    assert read_baseline(project) == {**first, "app.send_email": payload_bytes(80_000)}
+    project.run(known, "--slimjobs-update-baseline").assert_outcomes(passed=3)
+    assert read_baseline(project) == {"app.greet": 75, "app.send_email": payload_bytes(80_000)}
 
     project.test(TWO.format(size=1_000, text=""))
     project.run(known, "--slimjobs-update-baseline")
     assert [*read_baseline(project)] == ["app.greet"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-k", "small"], ["-x"], ["test_it.py"], ["test_it.py::test_small"], ["--deselect=test_it.py::test_model"]],
+)
+def test_a_run_of_less_than_all_tests_tightens_and_drops_nothing(options: list[str], project: Project) -> None:
+    write_baseline(project, send_email=90_000, greet=100)
+    project.test(
+        """
+        from app import Stored, greet, publish
+        def test_small(queue):
+            publish(queue, 10)
+            queue.enqueue(greet, Stored("x" * 80_000))
+        def test_fails(): assert 1 == 2
+        def test_model(queue): queue.enqueue(greet, Stored(1))
+        def test_large(queue): publish(queue, 80_000)
+        """
+    )
+    result = project.run("--slimjobs-baseline=known.json", "--slimjobs-update-baseline", *options)
+    result.stdout.fnmatch_lines(
+        ["known.json lists 2 tasks now, and 2 before.", "None of them is tightened or dropped*"]
+    )
+    baseline = read_baseline(project)
+    assert baseline["app.send_email"] == 90_000
+    assert baseline["app.greet"] > 80_000
+
+
+def test_a_run_that_is_interrupted_leaves_it_as_it_was(project: Project) -> None:
+    write_baseline(project, send_email=90_000)
+    project.test(
+        """
+        from app import publish
+        def test_small(queue): publish(queue, 95_000)
+        def test_interrupted(): raise KeyboardInterrupt
+        """
+    )
+    result = project.run_apart("--slimjobs-baseline=known.json", "--slimjobs-update-baseline")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["known.json is as it was: the run did not come to its end."])
+    assert read_baseline(project) == {"app.send_email": 90_000}
+
+
+@pytest.mark.parametrize("marker", ["allow=True", 'mode="off"', 'max_bytes="10 MiB"'])
+def test_what_a_tests_own_marker_lets_pass_is_not_listed(marker: str, project: Project) -> None:
+    project.test(
+        f"""
+        import pytest
+        from app import publish
+        @pytest.mark.slimjobs({marker})
+        def test_huge(queue): publish(queue, 5_000_000)
+        def test_large(queue): publish(queue, 80_000)
+        """
+    )
+    project.run("--slimjobs-baseline=known.json", "--slimjobs-update-baseline").assert_outcomes(passed=2)
+    assert read_baseline(project) == {"app.send_email": payload_bytes(80_000)}
+
+
+def test_it_can_be_begun_while_the_checks_are_off(project: Project) -> None:
+    project.ini("slimjobs_mode = off", "slimjobs_models = off")
+    project.test(TWO.format(size=90_000, text="long"))
+    project.run("--slimjobs-baseline=known.json", "--slimjobs-update-baseline").assert_outcomes(passed=3)
+    assert read_baseline(project) == {"app.send_email": payload_bytes(90_000)}
+
+
+@pytest.mark.parametrize(
+    ("option", "argument"), [("models", "Stored('much longer')"), ("unreadable", "Unreadable(one=1)")]
+)
+def test_a_check_that_is_off_fails_no_test_that_has_a_baseline(option: str, argument: str, project: Project) -> None:
+    write_baseline(project, greet=10)
+    project.test(f"from app import Stored, Unreadable, greet\ndef test_it(queue): queue.enqueue(greet, {argument})")
+    project.run("--slimjobs-baseline=known.json").assert_outcomes(failed=1)
+    project.run("--slimjobs-baseline=known.json", f"--slimjobs-{option}=off").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--setup-plan", "--fixtures"])
+def test_a_run_that_only_shows_tests_writes_nothing(option: str, project: Project) -> None:
+    write_baseline(project, send_email=90_000)
+    project.test(TWO.format(size=80_000, text="long"))
+    options = ("--slimjobs-baseline=known.json", "--slimjobs-update-baseline", "--slimjobs-report=report.json")
+    assert project.run(option, *options).ret == 0
+    assert read_baseline(project) == {"app.send_email": 90_000}
+    assert not (project.path / "report.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["report", "baseline"])
+def test_a_file_that_cannot_be_written_costs_no_results(kind: str, project: Project) -> None:
+    (project.path / "taken").write_text("a file, where a directory would have to be")
+    update = ["--slimjobs-update-baseline"] if kind == "baseline" else []
+    project.test("def test_fails(): assert 1 == 2\ndef test_passes(): pass")
+    result = project.run(f"--slimjobs-{kind}=taken/file.json", *update)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["E * assert 1 == 2", "error: file.json is not written (*Error: *"])
+    project.test("def test_passes(): pass")
+    assert project.run(f"--slimjobs-{kind}=taken/file.json", *update).ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize("kind", ["report", "baseline"])
+def test_a_directory_is_refused_before_any_test_runs(kind: str, project: Project) -> None:
+    (project.path / "build").mkdir()
+    project.test("def test_it(): pass")
+    result = project.run(f"--slimjobs-{kind}=build")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --slimjobs-{kind}: *build*directory*"])
+
+
+@pytest.mark.slow
+def test_it_is_not_tightened_where_tests_are_left_out_under_xdist(project: Project) -> None:
+    write_baseline(project, send_email=90_000)
+    project.test(TWO.format(size=80_000, text="long"))
+    options = ("-n", "1", "--slimjobs-baseline=known.json", "--slimjobs-update-baseline")
+    project.run_apart(*options, "-k", "large")
+    assert read_baseline(project)["app.send_email"] == 90_000
+    project.run_apart(*options)
+    assert read_baseline(project)["app.send_email"] == payload_bytes(80_000)
 
 
 @pytest.mark.slow

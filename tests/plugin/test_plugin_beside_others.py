@@ -59,6 +59,25 @@ def test_xdist_has_one_summary_of_all_workers(options: tuple[str, ...], project:
     check_many(project.run_apart("--slimjobs-top=5", "--slimjobs-report=report.json", *options), project)
 
 
+def test_what_is_enqueued_outside_tests_counts_once_for_all_workers_of_xdist(project: Project) -> None:
+    project.test(
+        """
+        import fakeredis, pytest, rq
+        from app import publish
+        publish(rq.Queue(connection=fakeredis.FakeRedis()), 80_000)
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(number): pass
+        """
+    )
+    result = project.run_apart("-n", "2", "--slimjobs-report=report.json")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        ["warning: app.send_email: a job of 78.2 KiB was enqueued outside tests, at app.py:20, *"]
+    )
+    assert read_report(project)["jobs"] == 1
+
+
 def test_random_order_changes_nothing(project: Project) -> None:
     project.test(MANY)
     options = ("--slimjobs-top=5", "--slimjobs-report=report.json", "-p", "no:cacheprovider", "-p", "no:django")

@@ -285,6 +285,65 @@ def test_what_is_enqueued_outside_tests_is_told_at_the_end(project: Project) -> 
     )
 
 
+OUTSIDE = """
+import fakeredis, pytest, rq
+from app import publish
+publish(rq.Queue(connection=fakeredis.FakeRedis()), 80_000)
+
+@pytest.mark.slimjobs(allow=True)
+def test_it(queue): publish(queue, 90_000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ([], True),
+        (["--slimjobs-mode=warn"], True),
+        (["--slimjobs-mode=off"], False),
+        (["--slimjobs-max-bytes=100 KiB"], False),
+        (["--slimjobs-baseline=known.json"], False),
+    ],
+)
+def test_what_is_enqueued_outside_tests_is_judged_by_the_options_of_the_run(
+    options: list[str], is_told: bool, project: Project
+) -> None:
+    (project.path / "known.json").write_text('{"tasks": {"app.send_email": 90000}}')
+    project.test(OUTSIDE)
+    result = project.run("--slimjobs-top=5", *options)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["87.9 KiB     2  app.send_email  test_it.py::test_it"])
+    told = [line for line in result.outlines if "enqueued outside tests" in line]
+    assert (
+        told
+        == ["warning: app.send_email: a job of 78.2 KiB was enqueued outside tests, at app.py:20, in publish"][
+            : int(is_told)
+        ]
+    )
+
+
+def test_a_test_may_leave_its_directory_deleted(project: Project) -> None:
+    project.test(
+        """
+        import os, shutil
+        from app import publish
+
+        def test_it(tmp_path, monkeypatch, queue):
+            monkeypatch.chdir(tmp_path)
+            publish(queue, 80_000)
+            shutil.rmtree(tmp_path)
+
+        def test_next(queue):
+            publish(queue, 80_000)
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["  It was enqueued at */app.py:20, in publish: *", "  It was enqueued at app.py:20, *"]
+    )
+
+
 def test_jobs_of_threads_and_of_jobs_that_run_count_too(project: Project) -> None:
     project.test(
         """

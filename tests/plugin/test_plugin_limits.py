@@ -267,6 +267,41 @@ def test_a_marker_that_cannot_be_read_is_a_usage_error(marker: str, words: str, 
     result.stderr.fnmatch_lines([f"ERROR: test_it.py::test_it: {words}"])
 
 
+def test_a_marker_of_a_fixture_that_cannot_be_read_fails_the_test(project: Project) -> None:
+    project.test(
+        """
+        import pytest
+        from app import publish
+
+        @pytest.fixture
+        def roomy(request):
+            request.applymarker(pytest.mark.slimjobs(max_byte="1 MiB"))
+
+        def test_it(roomy, queue): publish(queue, 80)
+        def test_next(): pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["test_it.py::test_it: @pytest.mark.slimjobs(max_byte=...): there is no such option*"])
+
+
+@pytest.mark.slow
+def test_a_marker_that_cannot_be_read_fails_the_test_under_xdist(project: Project) -> None:
+    project.test(
+        """
+        import pytest
+
+        @pytest.mark.slimjobs(max_byte="1 MiB")
+        def test_it(): pass
+        def test_next(): pass
+        """
+    )
+    result = project.run_apart("-n", "1")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["test_it.py::test_it: @pytest.mark.slimjobs(max_byte=...): there is no such option*"])
+
+
 def test_the_options_and_the_marker_are_documented_by_pytest(project: Project) -> None:
     help_text = project.run("--help").stdout.str()
     names = "max-bytes warn-bytes mode models unreadable growth top report baseline update-baseline"
