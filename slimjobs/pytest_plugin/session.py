@@ -200,6 +200,7 @@ class Session:
         if self._item is None:
             self._summary.add_outside(job, self._of_run.rules)
             return
+        job = job._replace(place=import_module("slimjobs.pytest_plugin.items").place_in(self._item, job.place))
         self._keep(job)
         if self._wider_fixtures:
             self._item.stash.setdefault(_OF_WIDER_SCOPES, []).append(job)

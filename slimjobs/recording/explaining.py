@@ -8,6 +8,7 @@ from os.path import relpath
 from typing import TYPE_CHECKING
 
 from slimjobs.errors import BatchTooLargeError, describe_parts
+from slimjobs.limits import own_limits, settings
 from slimjobs.sizes import format_pair, format_size
 
 if TYPE_CHECKING:
@@ -110,15 +111,35 @@ def _advise(findings: Sequence[Finding]) -> Iterator[str]:
     elif "size" in kinds or "growth" in kinds:
         yield "Pass an ID, a path or a URL, and load what it stands for in the task."
     if "size" in kinds:
-        roomy = format_size(worst.size_bytes * 5 // 4)
-        yield f'If it has to be so large: @pytest.mark.slimjobs(max_bytes="{roomy}") on the test, or'
-        yield "slimjobs_max_bytes in pytest.ini. To begin with all of today's jobs: --slimjobs-baseline=FILE."
+        yield from _advise_on_size(worst)
     elif "growth" in kinds:
         yield "If it has to be so large, list it as it is: --slimjobs-update-baseline."
     elif "models" in kinds:
         yield 'To let it pass: @pytest.mark.slimjobs(models="off"), or slimjobs_models = off in pytest.ini.'
     elif "unreadable" in kinds:
         yield 'To let it pass: @pytest.mark.slimjobs(unreadable="off"), or slimjobs_unreadable = off in pytest.ini.'
+
+
+def _advise_on_size(job: RecordedJob) -> Iterator[str]:
+    """Return how to let a job pass: where its limit stands, since a task's and a queue's go before the process's."""
+    if isinstance(job.refusal, BatchTooLargeError):
+        yield job.refusal.hint
+        return
+    roomy = format_size(job.size_bytes * 5 // 4)
+    own = own_limits.get(job.task)
+    if own is not None and "max_bytes" in own.given:
+        yield f'If it has to be so large: max_bytes="{roomy}" in the @job of this task.'
+        last = ""
+    elif job.limit_bytes != settings().limits.max_bytes:
+        yield f'If it has to be so large: limits={{"max_bytes": "{roomy}"}} of its queue.'
+        last = ""
+    else:
+        yield f'If it has to be so large: @pytest.mark.slimjobs(max_bytes="{roomy}") on the test, or'
+        last = "slimjobs_max_bytes in pytest.ini. "
+    if job.refusal is None:  # a baseline lists what was enqueued
+        last += "To begin with all of today's jobs: --slimjobs-baseline=FILE."
+    if last:
+        yield last.strip()
 
 
 def _is_of_django_rq(job: RecordedJob) -> bool:

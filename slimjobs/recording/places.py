@@ -1,4 +1,4 @@
-"""Which line of the application enqueues: not one of RQ's, nor of slimjobs, nor of what stands between."""
+"""Which line of the application enqueues: not one of RQ's, nor of slimjobs, Python's or what stands between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _BESIDE_RQ = frozenset({"rq", "django_rq", "rq_scheduler", "redis", "fakeredis"}
 
 
 def find_place() -> Place | None:
-    """Return the innermost line of the application on the stack, or None where all is a library's."""
+    """Return the innermost line of the application on the stack, or else of a package that enqueues by itself.
+
+    That is None where there is neither, as in a thread that calls nothing but RQ.
+    """
     frame: FrameType | None = sys._getframe(1)  # `inspect` makes a list of all of them, with their source
     outside: Place | None = None
     while frame is not None:
@@ -37,10 +40,14 @@ def find_place() -> Place | None:
 @cache
 def _kind_of(file: str) -> str:
     """Return whose a file is: the "application", a "library", or "none" of those that enqueue for others."""
+    if file.startswith("<doctest "):
+        return "application"
     package = _package_of(Path(file))
     if file.startswith(("<", _OURS)) or package in _BESIDE_RQ:
         return "none"
-    return "library" if package or file.startswith(_STANDARD_LIBRARY) else "application"
+    if package:
+        return "library"
+    return "none" if file.startswith(_STANDARD_LIBRARY) else "application"
 
 
 def _package_of(path: Path) -> str:

@@ -40,6 +40,101 @@ def test_it_tells_the_task_both_numbers_the_part_the_line_and_what_to_do(project
     ]
 
 
+def test_it_names_what_sets_the_limit_and_no_baseline_for_what_was_refused(project: Project) -> None:
+    project.test(
+        """
+        import slimjobs
+        from app import send_email
+
+        @slimjobs.job("letters", max_bytes="1 KiB", mode="warn")
+        def small(text): ...
+
+        def swallow(queue, *args):
+            try:
+                queue.enqueue(*args)
+            except slimjobs.SlimjobsError:
+                pass
+
+        def test_task(queue):
+            queue.enqueue(small, "x" * 3000)
+
+        def test_queue(redis):
+            swallow(slimjobs.Queue("q", connection=redis, limits={"max_bytes": 100}), send_email, "x" * 3000)
+
+        def test_process(slim_queue):
+            swallow(slim_queue, send_email, "x" * 80_000)
+
+        def test_batch(redis):
+            queue = slimjobs.Queue("q", connection=redis, limits={"max_batch_bytes": 100})
+            try:
+                queue.enqueue_many([slimjobs.Queue.prepare_data(send_email, ("x" * 60,)) for _ in range(3)])
+            except slimjobs.SlimjobsError:
+                pass
+        """
+    )
+    advice = {}
+    for name in ("task", "queue", "process", "batch"):
+        lines = report_of(project.run(f"test_it.py::test_{name}"))
+        advice[name] = lines[lines.index("Pass an ID, a path or a URL, and load what it stands for in the task.") + 1 :]
+    assert advice == {
+        "task": [
+            'If it has to be so large: max_bytes="3.7 KiB" in the @job of this task.',
+            "To begin with all of today's jobs: --slimjobs-baseline=FILE.",
+        ],
+        "queue": ['If it has to be so large: limits={"max_bytes": "3.7 KiB"} of its queue.'],
+        "process": [
+            'If it has to be so large: @pytest.mark.slimjobs(max_bytes="97.7 KiB") on the test, or',
+            "slimjobs_max_bytes in pytest.ini.",
+        ],
+        "batch": ["Enqueue it in smaller batches, make its payloads smaller, or set max_batch_bytes=."],
+    }
+
+
+def test_it_names_the_test_where_a_thread_calls_nothing_but_rq(project: Project) -> None:
+    project.test(
+        """
+        import asyncio, threading
+        from concurrent.futures import ThreadPoolExecutor
+        from app import send_email
+
+        def test_pool(queue):
+            with ThreadPoolExecutor() as pool:
+                pool.submit(queue.enqueue, send_email, "x" * 80_000).result()
+
+        def test_to_thread(queue):
+            asyncio.run(asyncio.to_thread(queue.enqueue, send_email, "x" * 80_000))
+
+        def test_thread(queue):
+            thread = threading.Thread(target=queue.enqueue, args=(send_email, "x" * 80_000))
+            thread.start()
+            thread.join()
+        """
+    )
+    project.run().stdout.fnmatch_lines(
+        [
+            "  It was enqueued at test_it.py:5, in a thread of test_pool: def test_pool(queue):",
+            "  It was enqueued at test_it.py:9, in a thread of test_to_thread: *",
+            "  It was enqueued at test_it.py:12, in a thread of test_thread: *",
+        ]
+    )
+
+
+def test_it_names_the_line_of_a_doctest(project: Project) -> None:
+    project.test(
+        """
+        def document():
+            \"\"\"
+            >>> import fakeredis, rq
+            >>> queue = rq.Queue(connection=fakeredis.FakeRedis())
+            >>> for _ in range(2):
+            ...     job = queue.enqueue("app.send_email", "x" * 80_000)
+            \"\"\"
+        """
+    )
+    words = '  It was enqueued at test_it.py:6, in test_it.document: ...     job = queue.enqueue("app.send_email", *'
+    project.run("--doctest-modules", "test_it.py").stdout.fnmatch_lines([words])
+
+
 def test_it_is_never_longer_than_fifteen_lines(project: Project) -> None:
     project.test(
         """
