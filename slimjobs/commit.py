@@ -122,7 +122,9 @@ def wait(
         )
         return False
     for job in jobs:
-        _refuse_as_rq(queue, job, unique)
+        refuse_as_rq(queue, job, unique)
+        if unique and (_is_waiting(job.id) or RQJob.exists(job.id, queue.connection)):
+            raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
     Waiting(transactions, jobs, write)
     for job in jobs:
         listeners.waits(job)
@@ -145,12 +147,16 @@ def _is_waiting(job_id: str) -> bool:
     return waiting is not None and all(transaction.is_open() for transaction in waiting.transactions)
 
 
-def _refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
-    """Raise what RQ would raise when the job is written, now: it will be written when a transaction commits.
+def refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
+    """Raise what RQ would raise when the job is written, now: it will be written later.
+
+    Args:
+        queue: The queue.
+        job: The job.
+        unique: Whether RQ is to refuse it if there is one of its id.
 
     Raises:
         ValueError: RQ knows no such combination of options (see `rq.queue.Queue.enqueue_job`).
-        DuplicateJobError: There is a job of this id already.
     """
     if has_rate_limit(job):
         queue._check_rate_limit_namespace(job)
@@ -160,8 +166,6 @@ def _refuse_as_rq(queue: RQQueue, job: RQJob, unique: bool) -> None:
         raise ValueError("unique=True is not supported with job dependencies")
     if unique and has_rate_limit(job):
         raise ValueError("unique=True is not supported with rate-limited jobs")
-    if unique and (_is_waiting(job.id) or RQJob.exists(job.id, queue.connection)):
-        raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
 
 
 _waiting: WeakValueDictionary[str, Waiting] = WeakValueDictionary()

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rq import cron as rq_cron
 from rq import cron_job_registry
 
+from slimjobs.commit import refuse_as_rq
 from slimjobs.descriptions import describe_arguments
 from slimjobs.enqueuer import options_of
+from slimjobs.errors import ConfigurationError
 from slimjobs.limits import settings
 from slimjobs.queue import Queue
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.client import Pipeline
     from rq.job import Job as RQJob
     from rq.queue import Queue as RQQueue
 
@@ -43,26 +46,27 @@ class CronJob(rq_cron.CronJob):
             PayloadTooLargeError: The payload is over its limit.
             UnsupportedTypeError: Something in it cannot travel.
             UnsavedModelError: A model in it has no row.
+            ValueError: RQ knows no such combination of options.
         """
-        func: Any = self.func
-        queue = self.queue_class(self.queue_name, connection=connection)
-        queue.create_job(func, args=self.args, kwargs=self.kwargs, meta=self._options().get("meta"))
+        self._make(self.queue_class(self.queue_name, connection=connection))
 
     def enqueue(self, connection: Redis) -> RQJob:
-        """Enqueue the job and record it in the history, in one round trip; raises as `check`."""
+        """Enqueue the job and record it in the history, in one round trip if RQ can; raises as `check`."""
         if not self.func:
             return super().enqueue(connection)  # which says what is wrong
         queue = self.queue_class(self.queue_name, connection=connection)
+        options = self._options()
         with connection.pipeline() as pipeline:
-            options = {**self._options(), "args": self.args, "kwargs": self.kwargs, "pipeline": pipeline}
-            job = queue.enqueue(self.func, **options)
-            # A job that waits for others is enqueued later.
-            moment = (job.enqueued_at or _rq.now()).timestamp()
-            pipeline.zadd(self.job_history_key, {job.id: moment})
-            pipeline.zremrangebyrank(self.job_history_key, 0, -(_rq.DEFAULT_CRON_JOB_HISTORY_LIMIT + 1))
-            pipeline.expire(self.job_history_key, _rq.DEFAULT_CRON_JOB_HISTORY_TTL)
-            cron_job_registry.add(self.name, pipeline, enqueue_timestamp=moment)
-            pipeline.execute()
+            if options.get("rate_limit"):  # which RQ does not take with a pipeline
+                job, at_front = self._make(queue)
+                # Before it is enqueued: cut off in between, a job would be enqueued again.
+                self._record(job, pipeline)
+                pipeline.execute()
+                queue.enqueue_job(job, at_front=at_front)
+            else:
+                job = queue.enqueue(self.func, args=self.args, kwargs=self.kwargs, pipeline=pipeline, **options)
+                self._record(job, pipeline)
+                pipeline.execute()
         logging.getLogger(rq_cron.__name__).info("Enqueued job %s to queue %s", self.func_name, self.queue_name)
         return job
 
@@ -83,6 +87,29 @@ class CronJob(rq_cron.CronJob):
             meta = _rq.safe_json_dumps(job_options["meta"])
             mapping["meta"] = meta if len(meta) <= _MOST_META_CHARACTERS else _rq.NOT_JSON_SERIALIZABLE
         return mapping
+
+    def _make(self, queue: RQQueue) -> tuple[RQJob, bool]:
+        """Return a job that is checked and not written, and whether it goes to the front."""
+        func: Any = self.func
+        options = queue.parse_args(func, args=self.args, kwargs=self.kwargs, **self._options())._asdict()
+        at_front, unique, _ = (options.pop(name) for name in ("at_front", "unique", "pipeline"))
+        job = queue.create_job(**options)
+        if unique and not options["job_id"]:
+            raise ConfigurationError(
+                "unique=True needs an id by which RQ knows the job again",
+                task=self.func_name,
+                hint="Give the task a job_id=, or leave out unique=.",
+            )
+        refuse_as_rq(queue, job, unique)
+        return job, at_front
+
+    def _record(self, job: RQJob, pipeline: Pipeline) -> None:
+        # A job that waits, for others or its rate, is enqueued later.
+        moment = (job.enqueued_at or _rq.now()).timestamp()
+        pipeline.zadd(self.job_history_key, {job.id: moment})
+        pipeline.zremrangebyrank(self.job_history_key, 0, -(_rq.DEFAULT_CRON_JOB_HISTORY_LIMIT + 1))
+        pipeline.expire(self.job_history_key, _rq.DEFAULT_CRON_JOB_HISTORY_TTL)
+        cron_job_registry.add(self.name, pipeline, enqueue_timestamp=moment)
 
     def _options(self) -> dict[str, Any]:
         own = self.job_options

@@ -108,14 +108,21 @@ def test_what_is_shown_is_bounded(scheduler: CronScheduler) -> None:
     assert json.loads(job.to_dict()["kwargs"])["..."] == "994"
 
 
-def test_the_options_of_a_decorated_task_hold_where_the_cron_job_has_none(
-    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def decorated(monkeypatch: pytest.MonkeyPatch, redis: Redis, **options: Any) -> Any:
+    """Return a task of the application with these options."""
+
     def nightly(*_: Any) -> None: ...
 
     nightly.__module__, nightly.__qualname__ = sample_app.__name__, "nightly"
-    task: Any = slimjobs.job("elsewhere", connection=redis, timeout=77, result_ttl=88, ttl=99, max_bytes=300)(nightly)
+    task: Any = slimjobs.job("elsewhere", connection=redis, **options)(nightly)
     monkeypatch.setattr(sample_app, "nightly", task, raising=False)
+    return task
+
+
+def test_the_options_of_a_decorated_task_hold_where_the_cron_job_has_none(
+    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = decorated(monkeypatch, redis, timeout=77, result_ttl=88, ttl=99, max_bytes=300)
 
     scheduler.register(task, "letters", interval=60)
     scheduler.register(task, "letters", interval=60, job_timeout=5, result_ttl=6, ttl=7)
@@ -125,6 +132,66 @@ def test_the_options_of_a_decorated_task_hold_where_the_cron_job_has_none(
     assert [(job.timeout, job.result_ttl, job.ttl) for job in jobs] == [(77, 88, 99), (5, 6, 7)]
     with pytest.raises(PayloadTooLargeError):
         scheduler.register(task, "letters", args=("x" * 400,), interval=60)
+
+
+def test_jobs_whose_rate_is_limited_are_enqueued_and_recorded(
+    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = decorated(monkeypatch, redis, rate_limit=rq.RateLimit("api", 1), at_front=True)
+    Queue("letters", connection=redis).enqueue(sample_app.record)
+    for _ in range(2):
+        scheduler.register(task, "letters", interval=60)
+
+    assert len(scheduler.enqueue_jobs()) == 2
+
+    first, _ = Queue("letters", connection=redis).get_jobs()
+    recorded = rq.cron.get_cron_job_ids("sample_app.nightly", redis)
+    assert len(recorded) == 2
+    assert first.id in recorded, "at the front, before the other job"
+    (waiting,) = slimjobs.Job.fetch_many([each for each in recorded if each != first.id], redis)
+    assert waiting is not None
+    assert waiting.get_status() == "rate_limited"
+    assert count(redis, "sample_app.nightly", "letters").jobs == 2
+
+
+def test_a_job_of_limited_rate_that_cannot_be_enqueued_is_not_recorded(
+    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = decorated(monkeypatch, redis, rate_limit=rq.RateLimit("api", 1))
+    growing: list[str] = []
+    scheduler.register(task, "letters", args=(growing,), interval=60)
+    growing.extend([SECRET] * 10_000)
+
+    assert scheduler.enqueue_jobs() == []
+    assert rq.cron.get_cron_job_ids("sample_app.nightly", redis) == []
+
+
+def test_a_unique_job_with_an_id_is_enqueued(
+    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler.register(decorated(monkeypatch, redis, unique=True, job_id="nightly"), "letters", interval=60)
+
+    assert len(scheduler.enqueue_jobs()) == 1
+    assert rq.cron.get_cron_job_ids("sample_app.nightly", redis) == Queue("letters", connection=redis).job_ids
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"unique": True}, "sample_app.nightly: unique=True needs an id"),
+        ({"unique": True, "job_id": "n", "rate_limit": rq.RateLimit("a", 1)}, "not supported with rate-limited jobs"),
+        ({"unique": True, "job_id": "n", "depends_on": "other"}, "not supported with job dependencies"),
+        ({"ttl": 0}, "ttl must be greater than 0"),
+        ({"timeout": 0}, "0 timeout is not allowed"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_when_the_job_is_registered(
+    redis: Redis, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        scheduler.register(decorated(monkeypatch, redis, **options), "letters", interval=60)
+
+    assert scheduler.get_jobs() == []
 
 
 def test_a_subclass_names_its_queue_class(redis: Redis) -> None:
