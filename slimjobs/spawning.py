@@ -1,7 +1,7 @@
-"""The processes of a SpawnWorker are of its own class under RQ before 3.0 too, which starts `rq.Worker` in them.
+"""Starts the processes of a SpawnWorker: of its own class, and told in their environment what they need.
 
-A stock worker reads no payloads but its own serializer's, loads no models and knows no limits. RQ 3.0 hands
-the worker's class over, and needs nothing of this.
+RQ tells them in an argument, a password of Redis too. Before 3.0 it starts `rq.Worker` in them, which reads no
+payloads but its own serializer's, loads no models and knows no limits.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from redis import ConnectionPool
 from rq.connections import parse_connection
 from rq.executions import Execution
+from rq.serializers import resolve_serializer
 from rq.worker import SpawnWorker as RQSpawnWorker
-
-from slimjobs.versions import SPAWNS_ITS_OWN_CLASS
 
 if TYPE_CHECKING:
     from rq.job import Job as RQJob
@@ -30,7 +29,6 @@ _ATTRIBUTES = (
     "job_class",
     "queue_class",
     "death_penalty_class",
-    "serializer",
     "default_result_ttl",
     "job_monitoring_interval",
     "log_job_description",
@@ -48,15 +46,11 @@ class SpawningWorker(RQSpawnWorker):
 
     def bootstrap(self, *args: Any, **options: Any) -> None:
         """Begin to work, see `rq.Worker.bootstrap`; what cannot be handed to a process raises before a job is taken."""
-        if not SPAWNS_ITS_OWN_CLASS:
-            pickle.dumps(self._told())
+        pickle.dumps(self._told())
         super().bootstrap(*args, **options)
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
         """Start the process that runs a job; see `rq.SpawnWorker.fork_work_horse`."""
-        if SPAWNS_ITS_OWN_CLASS:
-            super().fork_work_horse(job, queue)  # type: ignore[no-untyped-call, unused-ignore]
-            return
         execution: Any = self.execution
         environment = {**os.environ, "RQ_WORKER_ID": self.name, "RQ_JOB_ID": job.id, "RQ_EXECUTION_ID": execution.id}
         told = pickle.dumps((self._told(), job.id, queue.name, execution.id))
@@ -68,13 +62,16 @@ class SpawningWorker(RQSpawnWorker):
 
     def _told(self) -> Any:
         attributes = {name: getattr(self, name) for name in _ATTRIBUTES}
-        return type(self), self.key, attributes, _connection_facts(self.connection)
+        # RQ keeps its name since 3.0; nothing where the class has it by itself.
+        serializer = vars(self).get("_serializer_arg", self.serializer)
+        return type(self), self.key, attributes, serializer, _connection_facts(self.connection)
 
 
-def run() -> None:  # pragma: no cover  # before RQ 3.0 alone
+def run() -> None:  # pragma: no cover  # in the new process
     """Run the job that this process was spawned for, and end the process."""
     told = pickle.loads(base64.b64decode(os.environ.pop(_VARIABLE)))  # noqa: S301  # from the worker, its parent
-    (worker_class, key, attributes, (client_class, connection_class, options)), job_id, queue_name, execution_id = told
+    (worker_class, key, attributes, serializer, connection_facts), job_id, queue_name, execution_id = told
+    client_class, connection_class, options = connection_facts
     connection = client_class(connection_pool=ConnectionPool(connection_class=connection_class, **options))
     worker: Any = worker_class.find_by_key(
         key, connection, job_class=attributes["job_class"], queue_class=attributes["queue_class"]
@@ -82,16 +79,19 @@ def run() -> None:  # pragma: no cover  # before RQ 3.0 alone
     if worker is None:
         sys.exit(1)
     vars(worker).update(attributes)
+    if serializer is not None:
+        worker.serializer = resolve_serializer(serializer)
     kinds = {"serializer": worker.serializer, "connection": worker.connection}
     job = worker.job_class.fetch(job_id, **kinds)
     queue = worker.queue_class(
         queue_name, job_class=worker.job_class, death_penalty_class=worker.death_penalty_class, **kinds
     )
     worker.execution = Execution.fetch(execution_id, job.id, connection=worker.connection)
+    worker.execution._job = job  # noqa: SLF001  # as RQ does; it would fetch it as one of its own class
     worker.main_work_horse(job, queue)
 
 
-def _connection_facts(connection: Any) -> tuple[Any, Any, dict[str, Any]]:  # pragma: no cover  # before RQ 3.0 alone
+def _connection_facts(connection: Any) -> tuple[Any, Any, dict[str, Any]]:
     """Return what makes the same connection in another process: its classes, and the options of its pool."""
     client_class, connection_class, options = parse_connection(connection)
     # redis-py knows options that are not given by a bare object, which is another one elsewhere.

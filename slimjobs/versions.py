@@ -7,7 +7,6 @@ from typing import Any
 from rq.exceptions import AbandonedJobError
 from rq.job import Job as RQJob
 from rq.queue import Queue as RQQueue
-from rq.worker import SpawnWorker as RQSpawnWorker
 
 try:
     from rq import scripts
@@ -33,7 +32,6 @@ __all__ = [
     "RATE_LIMITS_KEY",
     "RATE_LIMIT_PREFIX",
     "RATE_LIMIT_SCRIPT",
-    "SPAWNS_ITS_OWN_CLASS",
     "DuplicateJobError",
     "GuardedJob",
     "has_rate_limit",
@@ -42,9 +40,6 @@ __all__ = [
 
 # RQ takes it from the environment since 3.0, and keeps it inside its classes before.
 KEY_PREFIX = RQQueue.redis_queues_keys.removesuffix(":queues")
-
-# Before RQ 3.0, whatever class of SpawnWorker starts `rq.Worker` in its processes.
-SPAWNS_ITS_OWN_CLASS = hasattr(RQSpawnWorker, "_dump_worker_config")
 
 
 def has_rate_limit(job: RQJob) -> bool:

@@ -12,7 +12,9 @@ import pytest
 import queue_samples
 import sample_app
 from queue_samples import FRESH_WORKER, Empty, Letter, Parcel, Stamp, count, failure, python, run_python, run_worker
+from redis import Redis
 from rq import Callback, Retry
+from rq.serializers import DefaultSerializer
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, Serializer, SimpleWorker, SpawnWorker, Worker
@@ -20,7 +22,6 @@ from slimjobs import Job, Queue, Ref, Serializer, SimpleWorker, SpawnWorker, Wor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis import Redis
     from rq.worker import BaseWorker
 
 pytestmark = pytest.mark.slow
@@ -336,7 +337,23 @@ def test_a_damaged_payload_fails_its_job_alone(
     assert reason in failure(job)
 
 
-# What a work horse leaves behind.
+# What a work horse shows, and what it leaves behind.
+
+
+@pytest.mark.parametrize("serializer", [None, DefaultSerializer])
+def test_a_password_is_not_in_the_arguments_of_a_spawned_process(redis: Redis, redis_url: str, serializer: Any) -> None:
+    redis.acl_setuser("mailer", enabled=True, passwords=["+s3cret"], keys=["*"], channels=["*"], commands=["+@all"])
+    try:
+        with Redis.from_url(redis_url, username="mailer", password="s3cret") as connection:
+            queue = Queue("letters", connection=connection, serializer=serializer)
+            job = queue.enqueue(queue_samples.give_command_line)
+            run_worker(SpawnWorker, "letters", connection, serializer=serializer)
+            shown = job.return_value()
+    finally:
+        redis.acl_deluser("mailer")
+
+    assert shown
+    assert "s3cret" not in " ".join(shown)
 
 
 @pytest.mark.parametrize("worker_class", [Worker, WORKERS[2]])

@@ -84,12 +84,9 @@ class SimpleWorker(_DjangoDefaults, slim.SimpleWorker):
 class SpawnWorker(_ForkingDefaults, slim.SpawnWorker):
     """A `slimjobs.SpawnWorker` with the queues' settings, whose processes set Django up; see `rq.SpawnWorker`."""
 
-    def _dump_worker_config(self) -> bytes:
-        # It names classes and handlers, whose modules may need the models.
-        return pickle.dumps(_AfterSetUp(super()._dump_worker_config()))
-
     def _told(self) -> Any:
-        return _AfterSetUp(pickle.dumps(super()._told()))  # the same, before RQ 3.0
+        # It names classes and handlers, whose modules may need the models.
+        return _AfterSetUp(pickle.dumps(super()._told()))
 
 
 class _AfterSetUp:
