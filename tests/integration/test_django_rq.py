@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from queue_samples import failure
+from rq_versions import RQ
 
 import slimjobs
 from slimjobs import Job
@@ -308,6 +310,72 @@ def test_a_job_is_enqueued_again_and_runs_with_its_options(
     assert (again.data, again.meta) == (before.data, before.meta)
     manage(redis_url, "rqworker", "shop", "--burst")
     assert Job.fetch(job_id, redis).get_status(refresh=True) == ("failed" if state == "failed" else "finished")
+
+
+class Touch:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def started(queue: Any, redis: Redis, states: dict[str, Job], tmp_path: Path) -> Iterator[Job]:
+    """A job that a worker has begun, whose meta is a pickle that would create a file."""
+    from rq.executions import Execution
+
+    job: Job = states["queued"]
+    worker = slimjobs.SimpleWorker([queue], connection=redis, name="ann")
+    worker.register_birth()
+    redis.hset(worker.key, "current_job", job.id)
+    with redis.pipeline() as pipeline:
+        Execution.create(job, 60, pipeline)
+        pipeline.execute()
+    pickled = pickle.dumps(Touch(tmp_path / "touched"))
+    redis.hset(job.key, mapping={"meta": pickled, "worker_name": "ann", "status": "started"})
+    yield job
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_started_job_is_shown_and_its_pickle_is_not_run(pages: Pages, started: Job) -> None:
+    shown = pages("{q}/started/")
+    assert "shop.mail.subject" in shown
+    assert started.id in shown
+    of_worker = pages(f"workers/{pages.index}/rq:worker:ann/")
+    assert "ann" in of_worker
+    if RQ < (3, 0):  # which knows the job in the worker's own process alone
+        assert "shop.mail.subject" in of_worker
+
+
+def test_a_started_job_is_stopped_and_its_pickle_is_not_run(pages: Pages, started: Job, redis: Any) -> None:
+    with redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe("rq:pubsub:ann")
+        listener.get_message(timeout=5)
+        pages(f"{{q}}/{started.id}/stop/", {"post": "yes"}, status=302)
+        told = listener.get_message(timeout=5)
+    assert told is not None
+    assert json.loads(told["data"]) == {"command": "stop-job", "job_id": started.id}
+
+
+def test_pages_leave_an_abandoned_job_to_workers(pages: Pages, started: Job, redis: Any) -> None:
+    registry = slimjobs.Queue("shop", connection=redis).started_job_registry
+    for execution_id in redis.zrange(registry.key, 0, -1):
+        redis.zadd(registry.key, {execution_id: 1})
+    pages("{q}/details/")
+    pages("{q}/started/")
+    assert Job.fetch(started.id, redis).get_status() == "started"
+
+
+def test_failed_jobs_are_deleted_and_their_pickles_are_not_run(
+    pages: Pages, states: dict[str, Job], redis: Redis, tmp_path: Path
+) -> None:
+    redis.hset(states["failed"].key, "meta", pickle.dumps(Touch(tmp_path / "touched")))
+    pages("{q}/failed/clear/", {"post": "yes"}, status=302)
+    assert not Job.exists(states["failed"].id, redis)
+    assert not (tmp_path / "touched").exists()
 
 
 def test_queues_are_emptied(pages: Pages, states: dict[str, Job], redis: Redis) -> None:
