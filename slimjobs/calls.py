@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,23 @@ def call_of(
     instance, function = resolve_function_reference(func)
     if inspect.isclass(instance):  # a class method, which its path finds
         instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
-    task = task_of(function, instance)
+    task = _own_name(func) if isinstance(func, str) else task_of(function, instance)
     stored_meta, commit = split(meta)
     return Call(task, function, instance, positional, dict(keywords), stored_meta, commit)
+
+
+def _own_name(path: str) -> str:
+    """Return the import path of a function's own module, where that is known without importing anything."""
+    module, _, name = path.rpartition(".")
+    # Not getattr, for which a lazy module may import.
+    function = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    return named_task(function) or path
+
+
+def named_task(function: Any) -> str | None:
+    """Return the name that a task was decorated under, whatever path it was found by; None for another function."""
+    name = getattr(function, TASK_ATTRIBUTE, None)
+    return name if type(name) is str else None
 
 
 def task_of(function: str | None, instance: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from rq.job import get_current_job
 
 from slimjobs import fetches, limits, policies, tagging
-from slimjobs.calls import TASK_ATTRIBUTE
+from slimjobs.calls import TASK_ATTRIBUTE, named_task
 from slimjobs.commit import set_commit
 from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
 from slimjobs.errors import ConfigurationError
@@ -119,7 +119,9 @@ def _hydrating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         # Our own job has loaded its models already; in another job this is a plain call. A function
         # that calls itself passes models, which are left as they are.
         job = get_current_job()
-        return None if job is None or isinstance(job, Job) or job.func_name != name else job
+        if job is None or isinstance(job, Job) or job.instance is not None:
+            return None
+        return job if job.func_name == name or named_task(job.func) == name else None
 
     def load(job: RQJob, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         loaded = load_call(job, name, None, tagging.revive(args), tagging.revive(kwargs))

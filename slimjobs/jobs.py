@@ -9,7 +9,7 @@ from rq.job import Job as RQJob
 from rq.utils import import_attribute
 
 from slimjobs import entries, tagging
-from slimjobs.calls import call_of, task_of
+from slimjobs.calls import call_of, named_task, task_of
 from slimjobs.errors import SlimjobsError
 from slimjobs.execution import import_function, load_call
 from slimjobs.limits import for_task
@@ -79,6 +79,8 @@ class Job(ShownJob):
         self.uncounted: entries.Entry | None = None
         self._counted: entries.Entry | None = None
         self.queue_limits: Limits | None = None
+        # The name of the task that runs, which may have been enqueued by another import path.
+        self._own_task: str | None = None
         # Nothing can be left of an earlier job of this id, whose fields would have to be emptied.
         self._omits_empty_fields = False
 
@@ -152,6 +154,8 @@ class Job(ShownJob):
     @property
     def task(self) -> str:
         """The import path of what the job calls, a method's with its class."""
+        if self._own_task is not None:
+            return self._own_task
         if self.payload is not None:
             return self.payload.task
         return task_of(self.func_name, self.instance)
@@ -173,6 +177,7 @@ class Job(ShownJob):
         if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
             self._args, self._kwargs = tagging.revive(self.args), tagging.revive(self.kwargs)
         import_function(self)
+        self._own_task = None if self.instance is not None else named_task(self.func)
         self._refs = self.instance, self.args, self.kwargs
         try:
             with scope(self.task):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import queue_samples
 import rq
+import sample_app
 from queue_samples import Letter, count, enqueue_due_jobs, failure, make_all_due, run_worker
 from rq import Retry
 
@@ -110,6 +112,53 @@ def test_a_job_waits_for_its_row(queue: Queue) -> None:
         assert worker.wait(30) == 0
 
     assert job.return_value(refresh=True) == "late"
+
+
+# A module that imports a task gives it a second import path.
+
+
+@pytest.fixture
+def renamed(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sample_app, "renamed", queue_samples.read_or_discard, raising=False)
+    return "sample_app.renamed"
+
+
+@pytest.mark.parametrize("worker", [Worker, SimpleWorker])
+def test_what_a_task_says_holds_by_whatever_path_it_was_enqueued(queue: Queue, worker: Any, renamed: str) -> None:
+    gone, there = queue.enqueue(renamed, Letter(9, "")), queue.enqueue(renamed, Letter(1, ""))
+    run_worker(worker, "letters", queue.connection)
+
+    assert (gone.get_status(refresh=True), there.return_value(refresh=True)) == ("finished", "dear")
+    assert count(queue.connection, "queue_samples.read_or_discard", "letters").missing == 1
+
+
+def test_a_caller_that_has_not_imported_the_task_leaves_it_to_the_worker(
+    queue: Queue, renamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delitem(sys.modules, "sample_app")
+        gone = queue.enqueue(renamed, Letter(9, ""))
+        assert "sample_app" not in sys.modules
+    run_worker(Worker, "letters", queue.connection)
+
+    assert gone.get_status(refresh=True) == "finished"
+
+
+def test_a_synchronous_queue_and_a_stock_worker_know_it_too(redis: Redis, renamed: str) -> None:
+    assert Queue("letters", connection=redis, is_async=False).enqueue(renamed, Letter(9, "")).get_status() == "finished"
+    stock = rq.Queue("letters", connection=redis, serializer=slimjobs.Serializer)
+    there = stock.enqueue(renamed, Letter(1, ""))
+    run_worker(rq.Worker, "letters", redis, serializer=slimjobs.Serializer)
+    assert there.return_value(refresh=True) == "dear"
+
+
+def test_limits_of_a_task_hold_by_another_path_where_it_is_imported(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = slimjobs.job("letters", connection=queue.connection, max_bytes=100)(sample_app.record)
+    monkeypatch.setattr(sample_app, "renamed", small, raising=False)
+    with pytest.raises(slimjobs.PayloadTooLargeError, match=r"^sample_app\.record: "):
+        queue.enqueue("sample_app.renamed", "x" * 200)
 
 
 def redis_url_of(queue: Queue) -> str:
