@@ -15,7 +15,7 @@ from uuid import UUID
 from zoneinfo import TZPATH, ZoneInfo
 
 from slimjobs.codec import wire
-from slimjobs.errors import UnsupportedTypeError
+from slimjobs.errors import PayloadDecodeError, UnsupportedTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,9 @@ def _find_zone(key: str) -> ZoneInfo:
     if tzdata is not None:
         roots.append(Path(tzdata.__file__).parent / "zoneinfo")
     if not any((root / key).is_file() for root in roots):
-        raise ValueError(f"time zone {key} is not known on this machine; install the tzdata package")
+        raise PayloadDecodeError(
+            f"the time zone {key} is not known on this machine", hint="Install the tzdata package where jobs are read."
+        )
     return ZoneInfo(key)
 
 

@@ -358,6 +358,18 @@ def test_a_time_zone_is_only_ever_a_known_zone(key: str) -> None:
     refusal(payload(ExtType(wire.DATETIME, real.data.removesuffix(b"Europe/Berlin") + key.encode())))
 
 
+@pytest.mark.parametrize("beside", [[], ["x"] * 5000], ids=["alone", "in a long payload"])
+def test_a_time_zone_that_is_not_known_here_is_named_with_the_next_step(beside: list[str]) -> None:
+    real = _only_ext(GOLDEN_BYTES["datetime in a zone, with fold"])
+    assert real is not None
+    elsewhere = ExtType(wire.DATETIME, real.data.removesuffix(b"Europe/Berlin") + b"Europe/Newtown")
+    with pytest.raises(PayloadDecodeError) as caught:
+        Serializer.loads(payload([elsewhere, *beside]))
+    assert str(caught.value) == (
+        "the time zone Europe/Newtown is not known on this machine.\nInstall the tzdata package where jobs are read."
+    )
+
+
 NO_SYSTEM_ZONES = """
 import sys
 from slimjobs import Serializer
