@@ -13,11 +13,12 @@ from rq.job import get_current_job
 from slimjobs import fetches, limits, policies, tagging
 from slimjobs.calls import TASK_ATTRIBUTE, named_task
 from slimjobs.commit import set_commit
-from slimjobs.enqueuer import Enqueuer, Place, Task, checked_options, task_name
+from slimjobs.enqueuer import Enqueuer, Task, checked_options, task_name
 from slimjobs.errors import ConfigurationError
 from slimjobs.execution import load_call
 from slimjobs.jobs import Job
 from slimjobs.options import checked_commit
+from slimjobs.places import Place
 from slimjobs.queue import Queue
 from slimjobs.scopes import Scope, scope
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from difflib import get_close_matches
 from functools import partial
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from rq.queue import Queue as RQQueue
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime, timedelta
 
-    from redis import Redis
     from redis.client import Pipeline
     from rq.job import Job as RQJob
     from rq.queue import EnqueueData
+
+    from slimjobs.places import Place
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -37,35 +37,6 @@ R_co = TypeVar("R_co", covariant=True)
 # RQ's own names for what a job can be told besides its arguments.
 _RQ_NAMES = frozenset(inspect.signature(RQQueue.enqueue_call).parameters) - {"self", "func", "args", "kwargs"}
 _OPTION_NAMES = _RQ_NAMES | NAMES
-
-
-class Place:
-    """Where a task's jobs go: known at the first enqueue, since connections often come late."""
-
-    def __init__(
-        self,
-        queue: RQQueue | str | Callable[[], RQQueue],
-        connection: Redis | Callable[[], Redis] | None,
-        queue_class: type[RQQueue],
-    ) -> None:
-        self._queue = queue
-        self._connection = connection
-        self._queue_class = queue_class
-        self._lock = RLock()
-
-    @property
-    def queue(self) -> RQQueue:
-        """The queue; a connection that is a function is asked for it the first time, a queue that is one each time."""
-        if callable(self._queue):
-            return self._queue()
-        with self._lock:
-            if isinstance(self._queue, str):
-                # A function that returns a Redis can be called, a Redis cannot.
-                connection = self._connection() if callable(self._connection) else self._connection
-                if connection is None:
-                    raise ConfigurationError(f"the task on queue {self._queue!r} has no connection=")
-                self._queue = self._queue_class(self._queue, connection=connection)
-            return self._queue
 
 
 class Enqueuer(Generic[P]):

@@ -328,6 +328,37 @@ def test_threads_that_enqueue_first_share_one_connection(redis: Redis) -> None:
     assert asked == [1]
 
 
+FORKS_IN_A_FIRST_ENQUEUE = """
+import signal, slimjobs, queue_samples
+from threading import Event, Thread
+asked, go_on, parent = Event(), Event(), os.getpid()
+def connect():
+    if os.getpid() == parent:
+        asked.set()
+        go_on.wait()
+    return redis
+task = slimjobs.job("letters", connection=connect)(queue_samples.give)
+thread = Thread(target=task.enqueue, args=(1,))
+thread.start()
+asked.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # a lock cannot be interrupted otherwise
+    task.enqueue(2)
+    os._exit(0)
+ended = os.waitpid(child, 0)[1]
+go_on.set()
+thread.join()
+assert ended == 0, ended
+"""
+
+
+def test_a_process_forked_during_a_first_enqueue_can_enqueue_too(redis: Redis, redis_url: str) -> None:
+    run_python(FORKS_IN_A_FIRST_ENQUEUE, redis_url)
+
+    assert Queue("letters", connection=redis).count == 2
+
+
 def test_a_task_without_a_connection_says_so() -> None:
     read: Any = slimjobs.job("letters")(queue_samples.read_or_fail.__wrapped__)  # type: ignore[attr-defined]
     with pytest.raises(slimjobs.ConfigurationError, match="'letters' has no connection="):

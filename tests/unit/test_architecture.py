@@ -49,7 +49,7 @@ ROOMS = [
     ["batches", "checks", "choices", "holdings", "writing"],
     ["queue"],
     ["stock"],
-    ["enqueuer", "decorator"],
+    ["places", "enqueuer", "decorator"],
     ["marks"],
     ["schedule", "scheduler"],
     ["cron"],
