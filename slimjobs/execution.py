@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slimjobs import entries, orm, registry
 from slimjobs.errors import RecordNotFoundError
@@ -13,7 +13,11 @@ from slimjobs.options import policy_of
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rq.job import Job as RQJob
+
+T = TypeVar("T")
 
 
 def import_function(job: RQJob) -> None:
@@ -28,12 +32,21 @@ def import_function(job: RQJob) -> None:
         if type(job.instance) is Ref:
             registry.named(job.instance.name)
         return
+    imported(lambda: job.func)
+
+
+def imported(read: Callable[[], T]) -> T:
+    """Return what is read from a module of the application, with Django set up if that is what its import needs.
+
+    Raises:
+        Exception: Whatever the module raises while it is imported.
+    """
     try:
-        _ = job.func
+        return read()
     except Exception as error:
         if not orm.sets_up(error):
             raise
-        _ = job.func
+        return read()
 
 
 def load_call(job: RQJob, task: str, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any] | None:

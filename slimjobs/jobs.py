@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rq.job import UNEVALUATED
@@ -11,7 +12,7 @@ from rq.utils import import_attribute
 from slimjobs import entries, tagging
 from slimjobs.calls import call_of, named_task, task_of
 from slimjobs.errors import SlimjobsError
-from slimjobs.execution import import_function, load_call
+from slimjobs.execution import import_function, imported, load_call
 from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
@@ -45,6 +46,12 @@ def _editable(name: str) -> Any:
     return property(base.fget, set_field, doc=base.__doc__)
 
 
+def _importing(name: str) -> Any:
+    """Return RQ's property for a callback, which is imported by its name."""
+    base = getattr(RQJob, name)
+    return property(lambda self: imported(partial(base.fget, self)), doc=base.__doc__)
+
+
 class Job(ShownJob):
     """A job whose models travel as refs; see `rq.job.Job`.
 
@@ -67,6 +74,9 @@ class Job(ShownJob):
     kwargs = _editable("kwargs")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
     instance = _editable("instance")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
     func_name = _editable("func_name")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    success_callback = _importing("success_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    failure_callback = _importing("failure_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
+    stopped_callback = _importing("stopped_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
 
     def __init__(
         self,

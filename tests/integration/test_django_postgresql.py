@@ -133,3 +133,37 @@ for queryset in (
     assert trip(queryset) == list(queryset.all())
 """
     run(code, server_url, tmp_path)
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_a_fork_does_not_use_its_parents_connections(is_pooled: bool, server_url: str, tmp_path: Path) -> None:
+    if is_pooled:
+        pytest.importorskip("psycopg_pool")
+    code = """
+import os
+from django.db import connections
+def backend():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+if IS_POOLED:
+    connections.close_all()
+    connection.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 5}
+before = backend()
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    try:
+        os.write(writing, f"{backend()} {trip(email) == email}".encode())
+        connections.close_all()
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
+told = os.read(reading, 100).decode().split()
+assert told[1:] == ["True"] and told[0] != str(before), (told, before)
+assert backend() == before and trip(email) == email
+if IS_POOLED:
+    connections.close_all()
+    connection.close_pool()
+"""
+    run(code.replace("IS_POOLED", str(is_pooled)), server_url, tmp_path)

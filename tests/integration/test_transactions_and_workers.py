@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from processes import Processes
-from queue_samples import enqueue_due_jobs, failure, make_all_due
-from rq import Retry
+from queue_samples import DEADLINE_SECONDS, enqueue_due_jobs, failure, make_all_due
+from rq import Callback, Retry
+from rq.command import send_stop_job_command
 
-from slimjobs import Job, Queue, Ref
+from slimjobs import Job, Queue, Ref, Serializer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.slow
 
 # Nobody sets Django up in the workers: the environment names its settings.
 MIGRATE = "import pathlib, sys; from shop import databases; databases.set_up(pathlib.Path(sys.argv[1]))"
+MAKE_EMAIL = """
+import sys, django
+django.setup()
+from shop.models import Email
+print(Email.everything.create(subject=sys.argv[1]).pk)
+"""
 
 
 class Shop(Processes):
@@ -42,6 +49,9 @@ class Shop(Processes):
             SHOP_DATABASE_URL=server.url if server is not None else None,
         )
         self.run("-c", MIGRATE, str(directory))
+
+    def make_email(self, subject: str) -> int:
+        return int(self.run("-c", MAKE_EMAIL, subject))
 
     def traffic(self, scenario: str) -> dict[str, Any]:
         expected: dict[str, Any] = json.loads(self.run("-m", "shop.traffic", scenario))
@@ -87,6 +97,25 @@ def test_a_worker_that_has_a_job_before_the_commit_waits_for_the_row(running: Sh
         expected = running.traffic("too_early")
 
     check(running, expected)
+
+
+def test_the_transaction_of_a_stopped_job_is_no_other_jobs(running: Shop) -> None:
+    redis, queue = running.redis, Queue("shop", connection=running.redis)
+    with running.workers(1):
+        ref = Ref("shop.Email", running.make_email("as it was"), "default")
+        for _ in range(2):  # the callback of the first opens a connection in the worker
+            job = queue.enqueue_call(
+                "shop.jobs.hold", (ref,), on_stopped=Callback("shop.jobs.note_stopped", timeout=DEADLINE_SECONDS)
+            )
+            assert redis.blpop(["held"], timeout=DEADLINE_SECONDS)
+            send_stop_job_command(redis, job.id, serializer=Serializer)
+            assert redis.blpop(["stopped"], timeout=DEADLINE_SECONDS) == (b"stopped", b"as it was")
+        renamed = queue.enqueue_call("shop.jobs.rename", (ref, "new"))
+    told = ["new", "default", ref.pk]
+    assert renamed.return_value() == told
+    seen = queue.enqueue_call("shop.jobs.describe_once", (ref,))
+    running.work_off()
+    assert seen.return_value() == told
 
 
 def test_a_database_that_goes_away_and_comes_back(

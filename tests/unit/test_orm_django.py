@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -538,6 +539,83 @@ def test_errors_of_a_function_are_told_apart_too(shop: Any) -> None:
         assert caught.value.__cause__ is error
     with pytest.raises(ZeroDivisionError):
         load({"first": lambda pks: 1 / 0}, email)
+
+
+# Forks
+
+
+def in_a_fork(check: Callable[[], bool]) -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if check() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_fork_does_not_use_its_parents_connections(shop: Any) -> None:
+    from django.db import connections
+
+    from slimjobs.orm.django.connections import _inherited
+
+    [email], [archived] = make_emails(shop, 1), make_emails(shop, 1, "archive")
+    open_before = [connections[alias].connection for alias in ALIASES]
+    assert None not in open_before
+
+    def check() -> bool:
+        are_kept = all(any(each is kept for kept in _inherited) for each in open_before)
+        is_fresh = all(connections[alias].connection is None for alias in ALIASES)
+        return are_kept and is_fresh and trip([email, archived]) == [email, archived]
+
+    assert in_a_fork(check)
+    assert [connections[alias].connection for alias in ALIASES] == open_before
+    assert _inherited == []
+
+
+def test_in_a_fork_the_transaction_of_a_test_goes_on(shop: Any) -> None:
+    from django.db import connections, transaction
+
+    with transaction.atomic():
+        [email] = make_emails(shop, 1)
+        before = connections["default"].connection
+        assert in_a_fork(lambda: connections["default"].connection is before and trip(email) == email)
+
+
+FORKING = """
+import os, slimjobs
+slimjobs.Worker
+import django.db.models
+from django.conf import settings
+def fork():
+    child = os.fork()
+    if child == 0:
+        return True
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+IN_MEMORY = """
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+django.setup()
+def execute(sql):
+    return django.db.connection.cursor().execute(sql).fetchall()
+execute("CREATE TABLE kept (number)")
+if fork(): os._exit(0 if execute("SELECT * FROM kept") == [] else 1)
+"""
+NO_DEFAULT = """
+settings.configure(DATABASES={"other": {}})
+if fork(): os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("code", ["if fork(): os._exit(0 if not settings.configured else 1)", NO_DEFAULT, IN_MEMORY])
+def test_a_fork_leaves_alone_what_cannot_be_shared(code: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING + code], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # QuerySets

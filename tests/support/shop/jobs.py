@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from rq import get_current_job
 
 import slimjobs
@@ -64,3 +65,24 @@ def describe_once(email: Email) -> list[Any]:
 
 def give_back(value: Any) -> Any:
     return value
+
+
+def hold(email: Email) -> None:
+    """Change a row, and hold its transaction open until the job is stopped."""
+    job = get_current_job()
+    assert job is not None
+    with transaction.atomic():
+        Email.everything.filter(pk=email.pk).update(subject="half done")
+        job.connection.rpush("held", job.id)
+        job.connection.blpop(["never"], timeout=60)
+
+
+def note_stopped(job: Any, connection: Any) -> None:
+    """Tell what a stopped job's row holds; it runs in the worker itself."""
+    connection.rpush("stopped", job.args[0].load().subject)
+
+
+def rename(email: Email, subject: str) -> list[Any]:
+    email.subject = subject
+    email.save()
+    return email.describe()
