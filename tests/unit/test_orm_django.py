@@ -462,6 +462,41 @@ def test_a_function_says_how_rows_are_fetched(shop: Any, as_mapping: bool) -> No
     assert asked == [[email.pk for email in emails]]
 
 
+def test_the_queryset_of_a_function_is_asked_on_the_refs_alias(shop: Any) -> None:
+    [here], [there] = make_emails(shop, 1), make_emails(shop, 1, "archive")
+    [first, second] = load({"first": lambda pks: shop.Email.everything.filter(pk__in=pks)}, there, here)
+    assert [first._state.db, second._state.db] == ["archive", "default"]
+
+
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        lambda rows, pks: rows.using("default").filter(pk__in=pks),
+        lambda rows, pks: list(rows.filter(pk__in=pks)),
+        lambda rows, pks: rows.in_bulk(pks),
+    ],
+)
+def test_a_function_that_fetches_from_another_database_is_refused(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, fetch: Any
+) -> None:
+    from django.db import router
+
+    class Replicas:
+        def allow_relation(self, *rows: Any) -> bool:
+            return {row._state.db for row in rows} == set(ALIASES)
+
+    make_emails(shop, 1)
+    [there] = make_emails(shop, 1, "archive")
+    load_it = {"first": lambda pks: fetch(shop.Email.everything, pks)}
+    with pytest.raises(
+        ConfigurationError,
+        match=r"a row of shop\.Email from the database 'default', and the ref is of 'archive'\.\nGive a QuerySet",
+    ):
+        load(load_it, there)
+    monkeypatch.setitem(vars(router), "routers", [Replicas()])
+    assert load(load_it, there)[0]._state.db == "default"
+
+
 def test_what_is_no_way_to_fetch(shop: Any) -> None:
     [email] = make_emails(shop, 1)
     for how in (shop.Email, shop.Newsletter.objects.all(), shop.Draft.objects, "newsletter", 5):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db import InterfaceError, OperationalError, connections, router
-from django.db.models import Manager, QuerySet
+from django.db.models import Manager, Model, QuerySet
 from django.db.models.query import ModelIterable
 
 from slimjobs.errors import ConfigurationError, UnsavedModelError
@@ -16,7 +16,7 @@ from slimjobs.locators import Locator
 from slimjobs.orm.django.transactions import AliasTransaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from slimjobs.locators import Transaction
     from slimjobs.refs import Ref
@@ -125,12 +125,27 @@ class ModelLocator(Locator):
     def _fetch(self, keys: list[Any], alias: str, fetch: Any) -> Mapping[Any, Any]:
         if fetch is not None and not isinstance(fetch, (QuerySet, Manager)):
             rows = fetch(keys)
-            return rows if isinstance(rows, Mapping) else {row.pk: row for row in rows if row is not None}
+            if isinstance(rows, QuerySet) and rows._db is None:
+                rows = rows.using(alias)
+            given = rows if isinstance(rows, Mapping) else {row.pk: row for row in rows if row is not None}
+            self._check_databases(given.values(), alias)
+            return given
         read = self._read_raw
         queryset = self.cls._base_manager.using(alias) if fetch is None else _checked(fetch, self.name).using(alias)  # type: ignore[attr-defined]
         return {
             read(row): row for part in self._parts(keys, alias, queryset, fetch) for row in queryset.filter(pk__in=part)
         }
+
+    def _check_databases(self, rows: Iterable[Any], alias: str) -> None:
+        """Raise ConfigurationError where a row is of another database than its ref, with the same key."""
+        for db, row in {row._state.db: row for row in rows if isinstance(row, Model)}.items():
+            # A replica holds the same rows; so much Django's routers are asked about related objects too.
+            if db not in (None, alias) and not router.allow_relation(row, self.cls.from_db(alias, [], [])):  # type: ignore[attr-defined]
+                raise ConfigurationError(
+                    f"load: a function gave a row of {self.name} from the database {db!r}, and the ref is of {alias!r}",
+                    hint="Give a QuerySet, or let the function return one that names no database: it is asked on the "
+                    "ref's. Where both hold the same rows, let allow_relation() of a router say so.",
+                )
 
     def _parts(self, keys: list[Any], alias: str, queryset: Any, fetch: Any) -> Iterator[list[Any]]:
         """Yield the keys in parts that one query can ask for."""
