@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import pickle
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ import pytest
 from library import Email, Issue, Statements
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, object_session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, make_transient, object_session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 from slimjobs import ConfigurationError, Ref, scopes
+from slimjobs.fetches import Fetches
 from slimjobs.hydration import hydrate
 from slimjobs.orm.sqlalchemy import configure, current_session, sessions
 from slimjobs.registry import dehydrate
@@ -290,6 +292,67 @@ def test_a_detached_instance_that_joins_another_session_is_that_ones(engines: tu
     with library.Session() as session:
         session.add(issue)
         assert dehydrate(issue) == Ref("library.Issue", 1)
+    assert dehydrate(issue) == Ref("library.Issue", 1)
+    with library.ArchiveSession() as archive:
+        archive.add(issue)
+    assert dehydrate(issue) == Ref("library.Issue", 1, "archive")
+
+
+def test_an_instance_that_was_moved_to_another_database_is_that_ones() -> None:
+    configure(library.ArchiveSession, db="archive")
+    with library.ArchiveSession() as archive:
+        issue = archive.get_one(Issue, 1)
+    make_transient(issue)
+    issue.id = 7
+    with library.Session() as session:
+        Issue.metadata.create_all(session.connection())
+        session.add(issue)
+        session.commit()
+    assert dehydrate(issue) == Ref("library.Issue", 7)
+
+
+@pytest.mark.parametrize("is_pickled", [False, True])
+def test_an_instance_outlives_a_session_that_is_dropped(is_pickled: bool) -> None:
+    configure(library.ArchiveSession, db="archive")
+    session = library.ArchiveSession()
+    session.add(made := Issue(title="new"))
+    session.commit()
+    issues = [session.get_one(Issue, 1), made]
+    if is_pickled:
+        issues = pickle.loads(pickle.dumps(issues))
+    expected = [Ref("library.Issue", 1, "archive"), Ref("library.Issue", made.id, "archive")]
+    del made, session
+    gc.collect()
+    assert [object_session(issue) for issue in issues] == [None, None]
+    assert [dehydrate(issue) for issue in issues] == expected
+
+
+def test_a_function_that_fetches_from_another_database_is_refused(engines: tuple[Engine, Engine]) -> None:
+    Email.__table__.create(engines[1])  # type: ignore[attr-defined]
+    with library.ArchiveSession.begin() as session:
+        session.add(Email(id=1, subject="archived"))
+    configure(library.ArchiveSession, db="archive")
+
+    def fetched(ref: Ref, alias: str | None) -> Any:
+        def fetch(pks: list[int]) -> Any:
+            return current_session(alias).scalars(select(Email).where(Email.id.in_(pks)))
+
+        with scopes.scope():
+            fetches = Fetches({Email: fetch}, library.subject)
+            _, (email,), _ = hydrate(None, (ref,), {}, fetches=fetches, task="library.subject").values
+            return email.subject
+
+    archived = Ref("library.Email", 1, "archive")
+    assert fetched(EMAIL, None) == "subject 1"
+    assert fetched(archived, "archive") == "archived"
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^library.subject: load: a function gave a row of Email from the sessionmaker without an alias, "
+        r"and the ref is of the one with db='archive'.\nGive a select\(\)",
+    ):
+        fetched(archived, None)
+    with pytest.raises(ConfigurationError, match="with db='archive', and the ref is of the one without an alias"):
+        fetched(EMAIL, "archive")
 
 
 def test_a_sessionmaker_of_a_class_of_its_own(engines: tuple[Engine, Engine]) -> None:
@@ -370,6 +433,25 @@ def test_a_fork_does_not_use_its_parents_connections(engines: tuple[Engine, Engi
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     call(library.subject, EMAIL)
     assert connected == []
+
+
+@pytest.mark.parametrize("scope", [None, lambda: "the same for all"])
+def test_a_fork_does_not_use_its_parents_scoped_session(scope: Any) -> None:
+    configure(scoped := scoped_session(library.Session, scope))
+    parents = scoped.connection().connection.dbapi_connection
+    child = os.fork()
+    if child == 0:
+        try:
+            own: list[Any] = []
+            call(lambda email: own.extend([object_session(email), current_session(), scoped()]), EMAIL)
+            is_right = own[0] is own[1] is own[2]
+            is_right = is_right and scoped.connection().connection.dbapi_connection is not parents
+            os._exit(0 if is_right else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert scoped.connection().connection.dbapi_connection is parents
+    scoped.remove()
 
 
 def test_a_fork_keeps_a_database_in_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.expression import SelectBase
 
-from slimjobs.errors import UnsavedModelError, UnsupportedTypeError
+from slimjobs.errors import ConfigurationError, UnsavedModelError, UnsupportedTypeError
 from slimjobs.locators import Adapter, Locator
 from slimjobs.orm import drivers
 from slimjobs.orm.sqlalchemy import sessions
@@ -151,7 +152,7 @@ class MappedClass(Locator):
     def _rows(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> Iterator[Any]:
         if callable(fetch):
             rows: Any = fetch([key[0] for key in keys] if len(self._types) == 1 else keys)
-            yield from rows.values() if hasattr(rows, "keys") else rows
+            yield from map(partial(self._checked, session), rows.values() if hasattr(rows, "keys") else rows)
             return
         statement = fetch if isinstance(fetch, Select) else select(self.cls)
         if fetch is not None and fetch is not statement:
@@ -160,6 +161,19 @@ class MappedClass(Locator):
         for chunk in drivers.chunks(keys, self._most_keys(session, len(keys))):
             # A collection that is loaded with a JOIN repeats its owner.
             yield from session.scalars(statement.where(self._is_one_of(chunk))).unique()
+
+    def _checked(self, session: Session, row: Any) -> Any:
+        """Return what a function has given, unless it is of another database than the ref, with the same key."""
+        if row is not None:
+            alias, wanted = sessions.alias_of(instance_state(row)), sessions.alias_of_session(session)
+            if alias != wanted:
+                raise ConfigurationError(
+                    f"load: a function gave a row of {self.cls.__qualname__} from the sessionmaker "
+                    f"{_shown(alias)}, and the ref is of the one {_shown(wanted)}",
+                    hint="Give a select() or options, which are asked on the ref's database, or let the function take "
+                    "its rows from current_session(alias).",
+                )
+        return row
 
     def _is_one_of(self, keys: Iterable[tuple[Any, ...]]) -> Any:
         if len(self._attributes) > 1:
@@ -179,6 +193,10 @@ class MappedClass(Locator):
                 if width > 1:
                     most = min(most, drivers.MOST_ROW_VALUES * width + _SPARE_PARAMETERS)
         return (most - _SPARE_PARAMETERS) // width
+
+
+def _shown(alias: str | None) -> str:
+    return "without an alias" if alias is None else f"with db={alias!r}"
 
 
 def _text_stands_for(column: Any) -> type | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from slimjobs import scopes
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 _HINT = (
     "Call slimjobs.orm.sqlalchemy.configure(sessionmaker) where the worker starts, for example in the tasks' module."
 )
-# Where an instance without a session says which one it came from, in InstanceState.info.
+# Where an instance that has lost its session says which one it came from, in InstanceState.info.
 _KEY = "slimjobs.db"
 
 
@@ -54,7 +53,9 @@ class _Source:
                     f"configure(db={db!r}) takes a sessionmaker, to know the sessions that it has made",
                     hint="Pass sessionmaker(engine).",
                 )
-            event.listen(self.session_class, "persistent_to_detached", _label(db))
+            # Rows of the default one come without a label, and cost nothing. Whatever joins a session is its own.
+            event.listen(self.session_class, "loaded_as_persistent", _label, raw=True)
+            event.listen(Session, "after_attach", _label, raw=True)
 
     def make(self) -> Session:
         """Return a new session."""
@@ -66,13 +67,21 @@ class _Source:
     def open(self) -> tuple[Session, Callable[[], None]]:
         """Return a session for a job, and how to close it.
 
-        A scoped_session's is the one that the task gets from it too, unless it is in use: by the
-        caller of a synchronous job, or by the process that this one was forked from.
+        A scoped_session's is the one that the task gets from it too, unless it is in use by the
+        caller of a synchronous job.
         """
         if self._registry is None or self._registry.registry.has():
             session = self.make()
             return session, session.close
         return self._registry(), self._registry.remove
+
+    def forget_session(self) -> None:
+        """Let a scoped_session make a new session, in a process that was forked."""
+        if self._registry is not None:
+            held = self._registry.registry
+            # Kept, since a session that is collected ends its transaction. Not by clear(), which asks for the scope.
+            _inherited.append(held.registry)
+            held.registry = type(held.registry)()
 
     def engines(self) -> Iterator[Engine]:
         """Yield the engines that a sessionmaker names."""
@@ -149,8 +158,11 @@ def renew(db: str | None) -> None:
 def alias_of(state: InstanceState[Any]) -> str | None:
     """Return the alias of what made an instance's session, or None for the default and for any other."""
     session = state.session
-    if session is None:
-        return state.info.get(_KEY)
+    return state.info.get(_KEY) if session is None else alias_of_session(session)
+
+
+def alias_of_session(session: Session) -> str | None:
+    """Return the alias of what made a session, or None for the default and for any other."""
     # The latest first: one may be a subclass of another's.
     for db, source in reversed(_sources.items()):
         if db is not None and source.session_class is not None and isinstance(session, source.session_class):
@@ -158,11 +170,9 @@ def alias_of(state: InstanceState[Any]) -> str | None:
     return None
 
 
-def _label(db: str) -> Callable[[Session, object], None]:
-    def label(_: Session, instance: Any) -> None:
-        instance_state(instance).info[_KEY] = db
-
-    return label
+def _label(session: Session, state: InstanceState[Any]) -> None:
+    """Note an instance's alias while its session is there: one that is dropped tells nobody."""
+    state.info[_KEY] = alias_of_session(session)
 
 
 def _source(db: str | None) -> _Source:
@@ -209,8 +219,9 @@ def _close(close: Callable[[], None], task: str | None) -> None:
 
 
 def _forget_connections() -> None:
-    """Leave the connections of pools to the process that this one was forked from."""
+    """Leave sessions and the connections of pools to the process that this one was forked from."""
     for source in _sources.values():
+        source.forget_session()
         for engine in source.engines():
             # A database in memory is all in its connection, and has no socket to share.
             if not isinstance(engine.pool, (SingletonThreadPool, StaticPool)):
@@ -218,4 +229,5 @@ def _forget_connections() -> None:
 
 
 _sources: dict[str | None, _Source] = {}
+_inherited: list[Any] = []
 os.register_at_fork(after_in_child=_forget_connections)
