@@ -23,11 +23,18 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _CONTAINERS = (list, tuple, set, frozenset)
 _PLAIN_KEYS = frozenset({int, str, UUID})
+_NOT_NONE = (
+    "None cannot stand for it here: two would be one in a set or as a dict's keys, and a value type may need its row. "
+    'Set on_missing="discard" or "fail".'
+)
 
 
 @dataclass(frozen=True)
 class Hydrated:
-    """A call's values with the models in place of refs, and the refs that had no row."""
+    """A call's values with the models in place of refs, and the refs that had no row.
+
+    A call that is to be discarded for them keeps its values as they were.
+    """
 
     values: tuple[Any, ...]
     missing: tuple[Ref, ...]
@@ -45,14 +52,22 @@ def hydrate(
         fetches: How the task wants its models fetched, where it says so; the values are a call's then.
 
     Raises:
-        RecordNotFoundError: Rows are missing, and the policy is "fail".
+        RecordNotFoundError: Rows are missing, and the policy is "fail", or None does not fit in their place.
         RecordUnavailableError: A database could not be reached.
         PayloadDecodeError: A value type or enum is not known in this process.
         ConfigurationError: A class is not registered in this process.
     """
+    try:
+        return _hydrate(values, policy, fetches)
+    except SlimjobsError as error:
+        error.task = error.task or task
+        raise
+
+
+def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -> Hydrated:
     wanted: dict[Ref, Ref] = {}
     plan = None
-    with _bounded_depth(task):
+    with _bounded_depth():
         if not _collect(values, wanted):
             return Hydrated(values, ())
         if fetches is not None and wanted:
@@ -63,19 +78,17 @@ def hydrate(
                 inside: dict[Ref, Ref] = {}
                 _collect(value, inside)
                 plan.assign(parameter, fetch, inside)
-    try:
-        found, absent = _load(list(wanted.values()), plan, policy.wait_for_row)
-    except SlimjobsError as error:
-        error.task = error.task or task
-        raise
+    found, absent = _load(list(wanted.values()), plan, policy.wait_for_row)
     missing = tuple(dict.fromkeys(absent))
     if missing and policy.on_missing == "fail":
-        raise RecordNotFoundError(task=task, refs=missing)
+        raise RecordNotFoundError(refs=missing)
+    if missing and policy.on_missing == "discard":
+        return Hydrated(values, missing)
     models = found
     # Hashing refs is much of what loading costs: it is left out in the usual case.
     if len(found) < len(wanted) or not all(map(is_, wanted, wanted.values())):
         models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
-    with _bounded_depth(task):
+    with _bounded_depth():
         return Hydrated(tuple(_replace(value, models) for value in values), missing)
 
 
@@ -99,11 +112,11 @@ def _absent(wanted: list[Ref], found: dict[Ref, Any]) -> list[Ref]:
 
 
 @contextmanager
-def _bounded_depth(task: str | None) -> Iterator[None]:
+def _bounded_depth() -> Iterator[None]:
     try:
         yield
     except RecursionError as error:
-        raise PayloadDecodeError("the payload is nested too deeply to be loaded", task=task) from error
+        raise PayloadDecodeError("the payload is nested too deeply to be loaded") from error
 
 
 def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
@@ -148,7 +161,13 @@ def _replace(value: Any, models: dict[Ref, Any]) -> Any:
     if cls is Ref:
         return models[value]
     if cls is Inert:
-        return resolve(value, _replace(value.content, models))
+        content = _replace(value.content, models)
+        try:
+            return resolve(value, content)
+        except PayloadDecodeError as error:
+            if missing := _missing_in(value.content, models):
+                raise RecordNotFoundError(refs=missing, hint=_NOT_NONE) from error
+            raise
     if cls is dict:
         replaced = {}
         for key, item in value.items():
@@ -164,8 +183,12 @@ def _replace(value: Any, models: dict[Ref, Any]) -> Any:
 
 def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:
     """Return a dict, set or tuple, unless missing rows that became None have fallen together in it."""
-    if len(after) != len(before):
-        missing = [ref for ref in before if type(ref) is Ref and models[ref] is None]
-        if missing:
-            raise RecordNotFoundError(refs=missing)
+    if len(after) != len(before) and (missing := _missing_in(list(before), models)):
+        raise RecordNotFoundError(refs=missing, hint=_NOT_NONE)
     return after
+
+
+def _missing_in(value: Any, models: dict[Ref, Any]) -> list[Ref]:
+    inside: dict[Ref, Ref] = {}
+    _collect(value, inside)
+    return [ref for ref in inside if models.get(ref) is None]

@@ -18,7 +18,7 @@ class Policy:
 
     Attributes:
         on_missing: "fail" raises RecordNotFoundError, "discard" leaves the function uncalled and the
-            job finished, "none" passes None.
+            job finished, "none" passes None, and fails where None cannot stand for the row.
         wait_for_row: For how many seconds a row is asked for again before it counts as missing.
     """
 

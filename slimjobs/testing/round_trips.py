@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs.calls import call_of
+from slimjobs.errors import RecordNotFoundError
 from slimjobs.fetches import fetches_for
 from slimjobs.hydration import hydrate
 from slimjobs.limits import for_task
@@ -43,13 +44,16 @@ def round_trip(func: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> 
         PayloadTooLargeError: The payload is over its limit.
         UnsupportedTypeError: Something in it cannot travel.
         UnsavedModelError: A model in it has no primary key.
-        RecordNotFoundError: A row is missing, and the task does not say otherwise.
+        RecordNotFoundError: A row is missing, and the task does not say on_missing="none".
     """
     call = call_of(func, args, kwargs, None)
     task = str(call.task)
     payload = build(call, for_task(task), SLIM)
     _, instance, positional, named = Serializer.loads(payload.data)
-    hydrated = hydrate(instance, positional, named, policy=policy_for(task), task=task, fetches=fetches_for(task))
+    policy = policy_for(task)
+    hydrated = hydrate(instance, positional, named, policy=policy, task=task, fetches=fetches_for(task))
+    if hydrated.missing and policy.on_missing == "discard":  # a worker would pass nothing
+        raise RecordNotFoundError(task=task, refs=hydrated.missing)
     loaded, loaded_args, loaded_kwargs = hydrated.values
     before = () if instance is None else (loaded,)
     return Passed((*before, *loaded_args), loaded_kwargs)

@@ -10,7 +10,7 @@ import queue_samples
 import rq
 import sample_app
 from queue_samples import Letter, count, enqueue_due_jobs, failure, make_all_due, run_worker
-from rq import Retry
+from rq import Callback, Retry
 
 import slimjobs
 from slimjobs import Job, Queue, SimpleWorker, Worker
@@ -90,6 +90,19 @@ def test_a_job_goes_over_its_task(queue: Queue) -> None:
     assert "NoneType" in failure(jobs["none"])  # the function ran, with None
     assert jobs["discard"].get_status(refresh=True) == "finished"
     assert jobs["discard"].return_value(refresh=True) is None
+
+
+def test_a_job_is_discarded_wherever_a_row_is_missing(queue: Queue) -> None:
+    redis, task = queue.connection, "queue_samples.read_or_discard"
+    gone = {Letter(8, ""), Letter(9, "")}
+    job = queue.enqueue(queue_samples.read_or_discard, gone, on_success=Callback(queue_samples.note_result))
+    dependent = queue.enqueue(queue_samples.read, Letter(1, ""), depends_on=job)
+    run_worker(Worker, "letters", redis)
+
+    assert job.get_status(refresh=True) == "finished"
+    assert count(redis, task, "letters").missing == 2
+    assert redis.get("result") == b"NoneType"
+    assert dependent.return_value(refresh=True) == "dear"
 
 
 @pytest.mark.parametrize("serializer", [None, "rq.serializers.JSONSerializer"])

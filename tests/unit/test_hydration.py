@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from sample_app import EMAILS, SUBSCRIBERS, Email, Money, Order
 
 import slimjobs
-from slimjobs import ConfigurationError, RecordNotFoundError, RecordUnavailableError, Ref, Serializer
+from slimjobs import (
+    ConfigurationError,
+    PayloadDecodeError,
+    RecordNotFoundError,
+    RecordUnavailableError,
+    Ref,
+    Serializer,
+)
 from slimjobs.codec import Inert
 from slimjobs.hydration import hydrate
 from slimjobs.policies import Policy, policy_for, set_policy
@@ -111,12 +118,53 @@ def test_a_missing_row_fails_the_call_and_is_named() -> None:
     assert caught.value.task == "app.work"
 
 
-@pytest.mark.parametrize("on_missing", ["none", "discard"])
-def test_a_missing_row_may_be_none(on_missing: Any) -> None:
-    hydrated = hydrate([ONE, GONE], Order(GONE), {"k": (GONE,)}, policy=Policy(on_missing=on_missing))
+def test_a_missing_row_may_be_none() -> None:
+    hydrated = hydrate([ONE, GONE], Order(GONE), {"k": (GONE,)}, policy=Policy(on_missing="none"))
     assert hydrated.values == ([EMAILS[1], None], Order(GONE), {"k": (None,)})
     assert hydrated.missing == (GONE,)
-    assert hydrate(travel(Order(Email(99))), policy=Policy(on_missing=on_missing)).values[0] == Order(None)
+    assert hydrate(travel(Order(Email(99))), policy=Policy(on_missing="none")).values[0] == Order(None)
+
+
+class Reply:
+    """A value that needs its row."""
+
+    def __init__(self, email: Any) -> None:
+        self.email = email
+        self.subject = f"Re: {email.subject}"
+
+
+slimjobs.register_type(Reply, encode=lambda reply: reply.email, decode=Reply)
+
+# What None cannot take its place in.
+NOT_NONE = {
+    "a set": {Email(98), Email(99)},
+    "a set of pairs": {(Email(98), 1), (Email(99), 1)},
+    "keys of a dict": {Email(98): 1, Email(99): 2},
+    "None itself in a set": {Email(99), None},
+    "a value type": [{"reply": Reply(Email(99, "gone"))}],
+}
+
+
+@pytest.mark.parametrize("value", NOT_NONE.values(), ids=NOT_NONE)
+def test_a_call_is_discarded_wherever_a_row_is_missing(value: Any) -> None:
+    assert GONE in hydrate(travel(value), policy=Policy(on_missing="discard")).missing
+
+
+@pytest.mark.parametrize("value", NOT_NONE.values(), ids=NOT_NONE)
+def test_a_row_that_cannot_be_none_fails_the_call_and_says_why(value: Any) -> None:
+    with pytest.raises(
+        RecordNotFoundError, match=r"^app\.work: no row for .*Email 99>.*\.\nNone cannot stand for it here"
+    ) as caught:
+        hydrate([ONE, travel(value)], policy=Policy(on_missing="none"), task="app.work")
+    assert GONE in caught.value.refs
+    assert ONE not in caught.value.refs
+
+
+def test_a_value_type_that_fails_for_another_reason_is_no_missing_row() -> None:
+    reply = travel(Reply(EMAILS[1]))
+    del EMAILS[1].subject
+    with pytest.raises(PayloadDecodeError, match=r"^app\.work: decode of value type '.*Reply' raised AttributeError"):
+        hydrate([GONE, reply], policy=Policy(on_missing="none"), task="app.work")
 
 
 def test_a_row_that_comes_later_is_waited_for(pauses: list[float]) -> None:
@@ -248,9 +296,5 @@ def test_what_is_taken_at_the_call_can_be_hydrated_on_the_stack_of_a_worker(valu
     assert sample_app.LOADS == [("Email", [1])]
 
 
-@pytest.mark.parametrize("value", [{Ref("sample_app.Email", 98): 1, Ref("sample_app.Email", 99): 2}, frozenset()])
-def test_missing_rows_that_would_fall_together_are_not_passed_as_none(value: Any) -> None:
-    value = value or {Ref("sample_app.Email", 98), Ref("sample_app.Email", 99)}
-    with pytest.raises(RecordNotFoundError):
-        hydrate([value], policy=Policy(on_missing="none"))
+def test_one_missing_row_may_be_none_in_a_dicts_keys() -> None:
     assert hydrate({Ref("sample_app.Email", 98): 1}, policy=Policy(on_missing="none")).values == ({None: 1},)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 import slimjobs
-from slimjobs import testing
+from slimjobs import policies, testing
 from slimjobs.testing import assert_payload_bounded, round_trip
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ def test_a_round_trip_refuses_what_an_enqueue_would() -> None:
     gone = sample_app.Email(99)
     with pytest.raises(slimjobs.RecordNotFoundError):
         round_trip(sample_app.record, gone)
+
+
+def test_a_round_trip_of_a_call_that_would_be_discarded_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "_policies", {"sample_app.record": policies.Policy("discard")})
+    with pytest.raises(slimjobs.RecordNotFoundError, match=r"^sample_app\.record: no row for <Ref Email 99>"):
+        round_trip(sample_app.record, {sample_app.Email(99), sample_app.EMAILS[1]})
 
 
 def test_a_round_trip_takes_any_name_of_an_argument() -> None:
