@@ -10,7 +10,7 @@ import peewee
 import psycopg
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
-from sqlalchemy import Engine, ForeignKey, create_engine, event, insert, make_url, text
+from sqlalchemy import CHAR, Engine, ForeignKey, create_engine, event, insert, make_url, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
@@ -51,6 +51,13 @@ class Stamp(Base):
     __tablename__ = "stamp"
     country: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Country(Base):
+    """A key that comes back with spaces."""
+
+    __tablename__ = "country"
+    code: Mapped[str] = mapped_column(CHAR(8), primary_key=True)
 
 
 class Reply(Base):
@@ -377,6 +384,17 @@ def test_the_same_class_in_two_databases(databases: Databases) -> None:
     with pytest.raises(ProgrammingError):
         load(*refs)
     assert load(letter(1))[0].subject == "one"
+
+
+def test_a_key_of_a_fixed_length(databases: Databases) -> None:
+    with databases.Session.begin() as session:
+        session.add(country := Country(code="at"))
+        session.flush()
+        saved: Any = dehydrate(country)
+    (loaded,) = load(saved)
+    assert loaded.code == "at      "
+    assert [row.code for row in load(saved, Ref(name(Country), loaded.code))] == [loaded.code] * 2
+    assert load(Ref(name(Country), "gone"), saved, policy=NONE)[0] is None
 
 
 class Card(peewee.Model):

@@ -56,6 +56,17 @@ class Cover(BaseModel):
     color = CharField(default="red")
 
 
+class LoweredField(CharField):
+    def db_value(self, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+class Account(BaseModel):
+    """A key that is another in the database."""
+
+    address = LoweredField(primary_key=True)
+
+
 class Voucher(BaseModel):
     """A key that is made by the application."""
 
@@ -84,7 +95,7 @@ class Special(Magazine):
     """A subclass, which is a class of its own, with a table of its own."""
 
 
-MODELS = [Magazine, Copy, Sale, Cover, Voucher, Ticket, Log, Special]
+MODELS = [Magazine, Copy, Sale, Cover, Account, Voucher, Ticket, Log, Special]
 
 
 def bind(directory: str | None = None) -> SqliteDatabase:

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Engine, ForeignKey, Integer, String, Table, create_engine, event, select
+from sqlalchemy import Column, Engine, ForeignKey, Integer, String, Table, TypeDecorator, create_engine, event, select
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -88,6 +88,21 @@ class Key(Base):
     __tablename__ = "key"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     note: Mapped[str] = mapped_column(default="", deferred=True)
+
+
+class Lowered(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else value.lower()
+
+
+class Account(Base):
+    """A key that is another in the database."""
+
+    __tablename__ = "account"
+    address: Mapped[str] = mapped_column(Lowered, primary_key=True)
 
 
 class Issue(ArchiveBase):

@@ -30,6 +30,7 @@ from slimjobs import (
 from slimjobs.fetches import Fetches
 from slimjobs.hydration import hydrate
 from slimjobs.loading import load_one, load_refs
+from slimjobs.policies import Policy
 from slimjobs.registry import dehydrate, transactions_of
 
 if TYPE_CHECKING:
@@ -316,6 +317,20 @@ def test_rows_that_are_gone(shop: Any) -> None:
     with pytest.raises(RecordNotFoundError) as caught:
         hydrate(refs)
     assert caught.value.refs == (refs[1],)
+
+
+def test_a_row_is_there_whatever_the_database_makes_of_its_key(shop: Any) -> None:
+    ann, bob = refs_of([shop.Account.objects.create(address=address) for address in ("Ann@Example.org", "bob")])
+    stored, gone = Ref("shop.Account", "ann@example.org", "default"), Ref("shop.Account", "zoe", "default")
+    hydrated = hydrate([ann, bob, gone, stored], policy=Policy(on_missing="none"))
+    assert hydrated.missing == (gone,)
+    first, second, third, fourth = hydrated.values[0]
+    assert (first.pk, second.pk, third) == ("ann@example.org", "bob", None)
+    assert fourth is first
+    assert load_one(ann) == first
+    with queries() as asked:
+        hydrate([stored, bob])
+    assert len(asked) == 1
 
 
 def test_order_and_duplicates_are_kept_and_a_row_is_one_object(shop: Any) -> None:

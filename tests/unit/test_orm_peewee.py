@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import kiosk
 import peewee
 import pytest
-from kiosk import Copy, Cover, Log, Magazine, Sale, Special, Ticket, Voucher
+from kiosk import Account, Copy, Cover, Log, Magazine, Sale, Special, Ticket, Voucher
 from peewee import SqliteDatabase
 
 from slimjobs import (
@@ -31,6 +31,7 @@ from slimjobs.fetches import Fetches
 from slimjobs.hydration import hydrate
 from slimjobs.orm.peewee import connections
 from slimjobs.orm.peewee import models as peewee_models
+from slimjobs.policies import Policy
 from slimjobs.refs import Rows
 from slimjobs.registry import dehydrate, transactions_of
 
@@ -198,6 +199,20 @@ def test_a_row_that_is_not_there(ref: Ref) -> None:
     with pytest.raises(RecordNotFoundError) as caught:
         load(Ref("kiosk.Magazine", 1), ref)
     assert caught.value.refs == (ref,)
+
+
+def test_a_row_is_there_whatever_the_database_makes_of_its_key(statements: list[str]) -> None:
+    ann, bob = (Ref("kiosk.Account", Account.create(address=address).address) for address in ("Ann@Example.org", "bob"))
+    stored, gone = Ref("kiosk.Account", "ann@example.org"), Ref("kiosk.Account", "zoe")
+    hydrated = hydrate([ann, bob, gone, stored], policy=Policy(on_missing="none"))
+    assert hydrated.missing == (gone,)
+    first, second, third, fourth = hydrated.values[0]
+    assert (first.address, second.address, third) == ("ann@example.org", "bob", None)
+    assert fourth is first
+    assert load(ann)[0] == first
+    statements.clear()
+    load(stored, bob)
+    assert len(statements) == 1
 
 
 def test_a_deleted_row_is_missing() -> None:

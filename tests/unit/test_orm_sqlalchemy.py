@@ -296,6 +296,27 @@ def test_a_row_that_is_not_there(ref: Ref) -> None:
     assert caught.value.refs == (ref,)
 
 
+def test_a_row_is_there_whatever_the_database_makes_of_its_key(engines: tuple[Engine, Engine]) -> None:
+    with library.Session.begin() as session:
+        session.add_all(accounts := [library.Account(address=address) for address in ("Ann@Example.org", "bob")])
+        session.flush()
+        refs: list[Any] = [dehydrate(account) for account in accounts]
+    ann, bob = refs
+    assert ann.pk == "Ann@Example.org"
+    stored, gone = Ref(ann.name, "ann@example.org"), Ref(ann.name, "zoe")
+    for wanted, missing in (([ann], ()), ([ann, bob], ()), ([stored, ann, bob, gone], (gone,)), ([gone], (gone,))):
+        with scopes.scope():
+            hydrated = hydrate(wanted, policy=Policy(on_missing="none"))
+            loaded = dict(zip(wanted, hydrated.values[0], strict=True))
+        assert hydrated.missing == missing
+        assert loaded.get(ann, loaded.get(stored)) is loaded.get(stored, loaded.get(ann))
+        addresses = {each.address for each in loaded.values() if each is not None}
+        assert addresses == {ref.pk.lower() for ref in wanted if ref not in missing}
+    with Statements(*engines) as seen:
+        load(stored, bob)
+    assert len(seen) == 1
+
+
 def test_outside_of_a_job_a_ref_loads_a_detached_instance(engines: tuple[Engine, Engine]) -> None:
     email = Ref("library.Email", 1).load()
     assert inspect(email).detached

@@ -14,6 +14,7 @@ from django.db.models.query import ModelIterable
 from slimjobs.errors import ConfigurationError, UnsavedModelError
 from slimjobs.locators import Locator
 from slimjobs.orm.django.transactions import AliasTransaction
+from slimjobs.orm.matching import matched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,9 +133,12 @@ class ModelLocator(Locator):
             return given
         read = self._read_raw
         queryset = self.cls._base_manager.using(alias) if fetch is None else _checked(fetch, self.name).using(alias)  # type: ignore[attr-defined]
-        return {
-            read(row): row for part in self._parts(keys, alias, queryset, fetch) for row in queryset.filter(pk__in=part)
-        }
+
+        def ask(some: list[Any]) -> dict[Any, Any]:
+            parts = self._parts(some, alias, queryset, fetch)
+            return {read(row): row for part in parts for row in queryset.filter(pk__in=part)}
+
+        return matched(keys, ask)
 
     def _check_databases(self, rows: Iterable[Any], alias: str) -> None:
         """Raise ConfigurationError where a row is of another database than its ref, with the same key."""

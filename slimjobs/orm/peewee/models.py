@@ -36,6 +36,7 @@ from slimjobs import registry
 from slimjobs.errors import UnsavedModelError, UnsupportedTypeError
 from slimjobs.locators import Adapter, Locator
 from slimjobs.orm import drivers
+from slimjobs.orm.matching import matched
 from slimjobs.orm.peewee.connections import connected, database_of, reconnect
 from slimjobs.orm.peewee.transactions import open_transaction
 from slimjobs.refs import Ref, Rows
@@ -138,7 +139,11 @@ class ModelClass(Locator):
         return typed[0] if len(typed) == 1 else typed
 
     def _read(self, database: Database, keys: list[Any], fetch: Any) -> dict[Any, Any]:
-        return {row.get_id(): row for row in self._rows(database, keys, fetch)}
+        def ask(some: list[Any]) -> dict[Any, Any]:
+            return {row.get_id(): row for row in self._rows(database, some, fetch)}
+
+        # A function may give more than it is asked for.
+        return matched(keys, ask) if fetch is None or isinstance(fetch, ModelSelect) else ask(keys)
 
     def _rows(self, database: Database, keys: list[Any], fetch: Any) -> Iterator[Any]:
         if fetch is not None and not isinstance(fetch, ModelSelect):

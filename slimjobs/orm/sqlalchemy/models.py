@@ -18,6 +18,7 @@ from sqlalchemy.sql.expression import SelectBase
 from slimjobs.errors import ConfigurationError, UnsavedModelError, UnsupportedTypeError
 from slimjobs.locators import Adapter, Locator
 from slimjobs.orm import drivers
+from slimjobs.orm.matching import matched
 from slimjobs.orm.sqlalchemy import sessions
 from slimjobs.orm.sqlalchemy.transactions import changing_transaction
 
@@ -143,11 +144,15 @@ class MappedClass(Locator):
             return None
 
     def _read(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
-        for row in self._rows(session, keys, fetch):
-            if row is not None:
-                found[instance_state(row).identity] = row  # inspect() does the same with a look-up
-        return found
+        def ask(some: list[tuple[Any, ...]]) -> dict[Any, Any]:
+            found: dict[Any, Any] = {}
+            for row in self._rows(session, some, fetch):
+                if row is not None:
+                    found[instance_state(row).identity] = row  # inspect() does the same with a look-up
+            return found
+
+        # A function may give more than it is asked for.
+        return ask(keys) if callable(fetch) else matched(keys, ask)
 
     def _rows(self, session: Session, keys: list[tuple[Any, ...]], fetch: Any) -> Iterator[Any]:
         if callable(fetch):

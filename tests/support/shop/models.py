@@ -74,3 +74,15 @@ class Delivery(models.Model):
     email = models.ForeignKey(Email, models.CASCADE, related_name="deliveries")
     number = models.IntegerField()
     address = models.CharField(max_length=200, default="")
+
+
+class LoweredField(models.CharField):
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return value.lower() if isinstance(value, str) else value
+
+
+class Account(models.Model):
+    """A key that is another in the database."""
+
+    address = LoweredField(primary_key=True, max_length=100)
