@@ -2,7 +2,7 @@
 
 from slimjobs.codec.decoder import decode
 from slimjobs.codec.encoder import Encoder, read_rows
-from slimjobs.codec.values import Inert, register_type, travels_by_value
+from slimjobs.codec.values import Inert, content_of, register_type, travels_by_value
 from slimjobs.codec.weight import MAX_DEPTH, NO_LIMIT, Refused, nested_too_deeply, weigh
 from slimjobs.codec.wire import HEADER, MAGIC
 
@@ -14,6 +14,7 @@ __all__ = [
     "Encoder",
     "Inert",
     "Refused",
+    "content_of",
     "decode",
     "nested_too_deeply",
     "read_rows",

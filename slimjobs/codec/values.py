@@ -7,14 +7,13 @@ Bringing one back imports nothing: what is not loaded yet stays an `Inert` place
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum, EnumMeta, Flag
 from importlib import import_module
-from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slimjobs.codec import wire
+from slimjobs.codec import records, wire
 from slimjobs.codec.scalars import ENCODERS
 from slimjobs.codec.weight import Refused
 from slimjobs.errors import ConfigurationError, PayloadDecodeError, UnsupportedTypeError
@@ -50,6 +49,7 @@ class ValueType:
     name: str
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
+    is_by_fields: bool
 
 
 def register_type(
@@ -60,8 +60,9 @@ def register_type(
 ) -> type[T]:
     """Let the instances of a class travel by value.
 
-    A dataclass needs no more than `register_type(Money)`, also as a decorator. Exactly this class is
-    meant, not its subclasses.
+    A dataclass needs no more than `register_type(Money)`, also as a decorator. One whose `__post_init__`
+    would make another value of the fields it has left is refused at the enqueue call. Exactly this
+    class is meant, not its subclasses.
 
     Args:
         cls: The class.
@@ -82,8 +83,9 @@ def register_type(
         raise ConfigurationError(f"register_type() takes a class, not {type(cls).__name__}")
     if cls in _PLAIN_TYPES or issubclass(cls, (Enum, Ref, Inert)):
         raise ConfigurationError(f"{cls.__qualname__} travels as it is; it cannot be registered")
-    if encode is None and decode is None and is_dataclass(cls):
-        encode, decode = _dataclass_codec(cls)
+    is_by_fields = encode is None and decode is None and is_dataclass(cls)
+    if is_by_fields:
+        encode, decode = records.codec_of(cls)
     if encode is None or decode is None:
         raise ConfigurationError(
             f"{cls.__qualname__}: register_type() needs both encode= and decode= for a class that is no dataclass"
@@ -93,7 +95,7 @@ def register_type(
         raise ConfigurationError(f"{cls.__qualname__} is registered already, as {_by_class[cls].name!r}")
     if name in _by_name:
         raise ConfigurationError(f"the name {name!r} is taken by {_by_name[name].cls.__qualname__}")
-    _by_class[cls] = _by_name[name] = ValueType(cls, name, encode, decode)
+    _by_class[cls] = _by_name[name] = ValueType(cls, name, encode, decode, is_by_fields)
     return cls
 
 
@@ -102,11 +104,17 @@ def travels_by_value(cls: type) -> bool:
     return cls in _PLAIN_TYPES or cls in _by_class or issubclass(cls, (Enum, Ref, Inert))
 
 
+def content_of(value: Any) -> Any:
+    """Return what a value's own `encode` makes of it, or the value itself where it has none."""
+    value_type = _by_class.get(type(value))
+    return value if value_type is None or value_type.is_by_fields else value_type.encode(value)
+
+
 def reduce(value: Any) -> Inert | None:
     """Return what stands for an enum member or a registered value, or None for anything else.
 
     Raises:
-        Refused: An enum member that no other process could find.
+        Refused: An enum member that no other process could find, or a dataclass that would come out as another.
     """
     if isinstance(value, Enum):
         return Inert(True, _enum_name(value), _member_key(value))
@@ -217,25 +225,6 @@ def _find_member(enum: EnumMeta, key: Any, missing: Inert) -> Any:
         return enum(key)
     except (ValueError, TypeError):
         return missing
-
-
-def _dataclass_codec(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    names = {field.name for field in fields(cls)}
-    order = [field.name for field in fields(cls)]
-    given = {field.name for field in fields(cls) if field.init}
-    if not given.issuperset(signature(cls).parameters):
-        raise ConfigurationError(f"{cls.__qualname__} is not made of its fields alone; pass encode= and decode=")
-
-    def encode(value: Any) -> dict[str, Any]:
-        return {name: getattr(value, name) for name in order}
-
-    def decode(content: dict[str, Any]) -> Any:
-        value = cls(**{name: item for name, item in content.items() if name in given})
-        for name in (names - given) & content.keys():
-            object.__setattr__(value, name, content[name])
-        return value
-
-    return encode, decode
 
 
 # What the encoder writes without asking here.

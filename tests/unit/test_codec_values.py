@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import importlib
@@ -102,6 +103,84 @@ def test_computed_fields_are_as_they_were() -> None:
     invoice = Invoice(1, [Money(5), Money(6)])
     invoice.total = 12
     assert travel(invoice).total == 12
+
+
+def test_what_a_dataclass_does_as_it_is_made_may_run_again_where_nothing_comes_of_it() -> None:
+    @register_type
+    @dataclass(frozen=True, kw_only=True, **({"slots": True} if sys.version_info >= (3, 11) else {}))
+    class Parcel:
+        name: str
+        email: Any
+        lines: list[Any]
+        label: str = field(init=False)
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "name", self.name.strip())
+            object.__setattr__(self, "label", f"{self.email.subject} {self.name}")
+
+    parcel = Parcel(name=" a ", email=Email(1), lines=[Money(1), float("nan")])
+    loaded = load(parcel)
+
+    assert (loaded.name, loaded.label, loaded.lines[0]) == ("a", parcel.label, Money(1))
+    assert loaded.email is sample_app.EMAILS[1]
+
+
+class Price:
+    """Prices that differ each time they are made of what they hold."""
+
+    @dataclass
+    class Counted:
+        cents: int
+
+        def __post_init__(self) -> None:
+            self.cents *= 100
+
+    @dataclass
+    class Noted:
+        cents: int
+        notes: list[str]
+
+        def __post_init__(self) -> None:
+            self.notes.append("made")
+
+    @dataclass
+    class Read:
+        cents: Any
+
+        def __post_init__(self) -> None:
+            self.cents = int(self.cents, 16)
+
+    @dataclass(init=False)
+    class Own:
+        cents: int
+
+        def __init__(self, cents: int) -> None:
+            self.cents = cents * 100
+
+    @dataclass
+    class Child(Counted):
+        name: str = ""
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (Price.Counted(5), "a Price.Counted made again from its fields has another cents"),
+        (Price.Noted(5, []), "a Price.Noted made again from its fields has another notes"),
+        (Price.Read("ff"), r"a Price.Read cannot be made again from its fields \(TypeError\)"),
+        (Price.Own(5), "a Price.Own made again from its fields has another cents"),
+        (Price.Child(5), "a Price.Child made again from its fields has another cents"),
+    ],
+)
+def test_a_dataclass_that_would_come_out_as_another_is_refused(value: Any, problem: str) -> None:
+    register_type(type(value))
+    before = copy.deepcopy(vars(value))
+    message = rf"^\S+: kwargs\['rows'\]\[0\]: {problem}\.\nPass encode= and decode="
+
+    with pytest.raises(UnsupportedTypeError, match=message):
+        create(rows=[value])
+
+    assert vars(value) == before
 
 
 def test_one_line_registers_a_dataclass_also_as_a_decorator() -> None:
