@@ -37,6 +37,7 @@ class Call:
         kwargs: Keyword arguments.
         meta: The job's meta, or None.
         commit: When the job itself was told to be enqueued, or None.
+        is_task: Whether the function has `@job`, and so gets models for refs in any worker.
     """
 
     task: str | None
@@ -46,6 +47,7 @@ class Call:
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] | None = None
     commit: Commit | None = None
+    is_task: bool = False
 
     def parts(self) -> dict[str, Any]:
         """Return what the call carries, by path."""
@@ -75,7 +77,13 @@ def call_of(
         instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
     task = _own_name(func) if isinstance(func, str) else task_of(function, instance)
     stored_meta, commit = split(meta)
-    return Call(task, function, instance, positional, dict(keywords), stored_meta, commit)
+    decorated = instance is None and is_task(func, function)
+    return Call(task, function, instance, positional, dict(keywords), stored_meta, commit, decorated)
+
+
+def is_task(func: Any, function: str | None) -> bool:
+    """Return whether a function has `@job`, and is called under its own name."""
+    return function is not None and getattr(func, TASK_ATTRIBUTE, None) == function
 
 
 def _own_name(path: str) -> str:

@@ -89,8 +89,8 @@ class Checks:
                 return payload, Entry.of_payload(queue.name, payload)
             job.take(payload, is_new_id=False, is_counted=job.enqueued_at is not None)
         elif payload is not None and not self._is_checked(job, payload):
-            told = payload.commit
-            call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta, told)
+            told, is_task = payload.commit, payload.kept is not None and payload.kept.is_task
+            call = Call(payload.task, payload.function, job.instance, job.args, job.kwargs, job.meta, told, is_task)
             checked = self._build(call, format_of(job.serializer))
             checked.transactions = payload.transactions  # the models are not there any more, only their refs
             payload = checked

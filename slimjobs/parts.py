@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.registry import is_registered
-from slimjobs.weights import CONTAINERS, Scale, Step, children
+from slimjobs.weights import CONTAINERS, LEAVES, Scale, Step, children, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,6 @@ _MOST_CHARACTERS = 120
 _MOST_KEY_CHARACTERS = 40
 # A part is named rather than its container while it holds more than half of it.
 _DOMINANT = 0.5
-_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def call_parts(instance: Any, args: Sequence[Any], kwargs: Mapping[str, Any], meta: Any = None) -> dict[str, Any]:
@@ -40,24 +39,24 @@ def call_parts(instance: Any, args: Sequence[Any], kwargs: Mapping[str, Any], me
     return parts
 
 
-def measure(parts: Mapping[str, Any], is_opaque: Callable[[Any], bool]) -> tuple[int, list[Part]]:
+def measure(parts: Mapping[str, Any], travels_as: Callable[[Any], Any]) -> tuple[int, list[Part]]:
     """Return the bytes of all parts together, and the largest by the path of what in them is to blame.
 
     Args:
         parts: What `call_parts` returned.
-        is_opaque: Says of a value whether it travels as a few bytes, whatever it holds.
+        travels_as: Returns what is written of a value, where that is not what it holds; None for a few bytes.
 
     Returns:
         The bytes of the encoded form, a lower bound where there is too much to count; and (path, bytes),
         largest first, estimated by a sample there.
     """
-    scale = Scale(is_opaque)
+    scale = Scale(travels_as)
     sizes = sorted(((scale.weigh(value), path, value) for path, value in parts.items()), key=lambda row: -row[0])
     blamed: list[Part] = []
     for size_bytes, path, value in sizes[:_MOST_PARTS]:
         if blamed and size_bytes < sizes[0][0] / 10:
             break
-        blamed.append(_descend(path, value, size_bytes, is_opaque))
+        blamed.append(_descend(path, value, size_bytes, travels_as))
     return scale.least_bytes, blamed
 
 
@@ -98,7 +97,7 @@ def _search(parts: Mapping[str, Any], identity: int, levels: int) -> str | None:
         for step, value in siblings:
             if id(value) == identity or len(above) > levels or (levels < sys.maxsize and id(value) in above):
                 return _cut(path + write_step(step))
-            if type(value) not in _LEAVES and id(value) not in seen:
+            if type(value) not in LEAVES and id(value) not in seen:
                 seen.add(id(value))
                 if not (isinstance(value, Enum) or is_registered(value)):
                     above.append(id(value))
@@ -114,11 +113,12 @@ def _cut(path: str) -> str:
     return path if len(path) <= _MOST_CHARACTERS else f"{path[:_MOST_CHARACTERS]}..."
 
 
-def _descend(path: str, value: Any, size_bytes: int, is_opaque: Callable[[Any], bool]) -> Part:
+def _descend(path: str, value: Any, size_bytes: int, travels_as: Callable[[Any], Any]) -> Part:
     for _ in range(_MOST_DEPTH):
-        if is_opaque(value) or (isinstance(value, CONTAINERS) and len(value) > _MOST_CHILDREN):
+        value = written(value, travels_as)
+        if isinstance(value, CONTAINERS) and len(value) > _MOST_CHILDREN:
             break
-        scale = Scale(is_opaque)
+        scale = Scale(travels_as)
         nothing: tuple[int, Step, Any] = (0, "", None)
         weighed = ((scale.weigh(child), step, child) for step, child in children(value))
         best = max(weighed, key=lambda row: row[0], default=nothing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slimjobs import listeners, parts, registry
 from slimjobs import orm as _orm  # noqa: F401  # models of ORMs become refs
-from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused
+from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Encoder, Refused, content_of
 from slimjobs.compression import compress
 from slimjobs.descriptions import describe_call
 from slimjobs.errors import PayloadTooLargeError, SlimjobsError, UnsupportedTypeError, describe_parts
@@ -17,6 +17,7 @@ from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
     from slimjobs.calls import Call
+    from slimjobs.errors import Part
     from slimjobs.limits import Limits
     from slimjobs.locators import Transaction
     from slimjobs.options import Commit
@@ -106,9 +107,13 @@ class Format:
         """Return whether it is plain without encoding that a call exceeds `room` bytes."""
         return False
 
-    def is_opaque(self, value: Any) -> bool:
-        """Return whether a value travels as a few bytes, whatever it holds."""
-        return registry.is_registered(value)
+    def travels_as(self, value: Any) -> Any:
+        """Return what is written of a value, as far as that is not what it holds; None for a few bytes."""
+        return None if registry.is_registered(value) else content_of(value)
+
+    def measure(self, call: Call) -> tuple[int, list[Part]]:
+        """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""
+        return parts.measure(call.parts(), self.travels_as)
 
 
 def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
@@ -132,7 +137,6 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
             task=call.task,
         )
     encoded = encode(call, limits, form, queue)
-    with_values = settings().describe == "values"
     return Payload(
         task=str(call.task),
         function=str(call.function),
@@ -140,7 +144,7 @@ def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:
         stored_data=compress(encoded.data),
         meta=call.meta,
         meta_bytes=encoded.meta_bytes,
-        description=describe_call(str(call.task), call.args, call.kwargs, with_values=with_values),
+        description=describe_call(str(call.task), call.args, call.kwargs, with_values=settings().describe == "values"),
         is_warned=encoded.is_warned,
         limits=limits,
         transactions=encoded.transactions,
@@ -157,13 +161,14 @@ def encode(call: Call, limits: Limits, form: Format, queue: str = "") -> Encoded
     try:
         data = form.dump_call(call, room, models)
         meta = form.dump(call.meta, room) if call.meta else b""
+        if data is None or meta is None:
+            raise too_large(call, None, room, form)
+        is_warned = check(call, len(data) + len(meta), limits, form, queue)
+        transactions = registry.transactions_of(models) if models else ()
     except Refused as refused:
         raise locate(refused, call.task, call.parts(), room) from None
-    if data is None or meta is None:
-        raise too_large(call, None, room, form)
-    is_warned = check(call, len(data) + len(meta), limits, form, queue)
-    transactions = registry.transactions_of(models) if models else ()
-    models.clear()  # an idle encoder keeps the list, and would keep the models
+    finally:
+        models.clear()  # an idle encoder keeps the list, and would keep the models
     return Encoded(data, len(meta), is_warned, transactions)
 
 
@@ -175,11 +180,10 @@ def check(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     """
     if size_bytes > limits.room:
         raise too_large(call, size_bytes, limits.room, form)
-    if size_bytes <= limits.warn_bytes and size_bytes <= limits.max_bytes:
-        return False
-    if limits.mode != "track":
+    is_large = size_bytes > min(limits.warn_bytes, limits.max_bytes)
+    if is_large and limits.mode != "track":
         _warn(call, size_bytes, limits, form, queue)
-    return True
+    return is_large
 
 
 def locate(refused: Refused, task: str | None, among: dict[str, Any], room: int = NO_LIMIT) -> SlimjobsError:
@@ -210,10 +214,10 @@ def locate(refused: Refused, task: str | None, among: dict[str, Any], room: int 
 
 def too_large(call: Call, size_bytes: int | None, limit_bytes: int, form: Format) -> PayloadTooLargeError:
     """Return the error to raise for a call over its limit; its size is None where encoding stopped at the limit."""
-    total_bytes, largest = parts.measure(call.parts(), form.is_opaque)
-    error = PayloadTooLargeError(task=call.task, limit_bytes=limit_bytes, parts=largest)
+    total_bytes, largest = form.measure(call)
+    least_bytes = size_bytes or max(total_bytes, limit_bytes + 1)
+    error = PayloadTooLargeError(task=call.task, size_bytes=least_bytes, limit_bytes=limit_bytes, parts=largest)
     error.at_least = size_bytes is None
-    error.size_bytes = size_bytes or max(total_bytes, limit_bytes + 1)
     listeners.refused(error)
     return error
 
@@ -225,7 +229,7 @@ def _warn(call: Call, size_bytes: int, limits: Limits, form: Format, queue: str)
     is_over = size_bytes > limits.max_bytes
     limit_bytes = limits.max_bytes if is_over else limits.warn_bytes
     size, limit = format_pair(size_bytes, limit_bytes)
-    _, largest = parts.measure(call.parts(), form.is_opaque)
+    _, largest = form.measure(call)
     logger.warning(
         "%s: payload is %s, %s is %s; %s%s",
         call.task,

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from slimjobs import codec
+from slimjobs import codec, tagging
 from slimjobs.calls import Call
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.compression import inflate_beginning
-from slimjobs.errors import PayloadDecodeError
+from slimjobs.errors import PayloadDecodeError, UnsupportedTypeError
 from slimjobs.limits import for_task, settings
+from slimjobs.parts import children, measure
 from slimjobs.payload import Format, encode, locate
+from slimjobs.registry import is_registered
 
 if TYPE_CHECKING:
     from rq.serializers import Serializer as RQSerializer
+
+    from slimjobs.errors import Part
 
 
 class Serializer:
@@ -86,7 +90,7 @@ class ForeignFormat(Format):
     """The format of a serializer that is not ours, such as RQ's pickle.
 
     What it writes is left as it is, models included: jobs stay readable for workers that know
-    nothing of slimjobs. Limits and counts hold.
+    nothing of slimjobs. Only for a function with `@job` models become refs. Limits and counts hold.
     """
 
     keeps_calls = True
@@ -94,11 +98,33 @@ class ForeignFormat(Format):
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
 
-    def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:  # noqa: ARG002  # it makes no refs
+    def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:
         """Return the bytes of a call, or None where RQ's own serializers could not write it into `room`."""
+        # Before the models are looked for, since that walks all there is.
         if self.exceeds(call, room):
             return None
-        return self._serializer.dumps((call.function, call.instance, call.args, call.kwargs))
+        args, kwargs = call.args, call.kwargs
+        if call.is_task:
+            args, kwargs = tagging.dehydrate((args, kwargs), self._serializer, room, models)
+        try:
+            return self._serializer.dumps((call.function, call.instance, args, kwargs))
+        except TypeError:
+            culprit = self._find_unwritable((call.instance, args, kwargs))
+        problem = f"a {type(culprit).__qualname__} cannot be written by the serializer of this queue"
+        raise Refused(culprit, UnsupportedTypeError(problem))
+
+    def _find_unwritable(self, value: Any) -> Any:
+        """Return what in a value the serializer cannot write; a container where none of its items alone is to blame."""
+        items = [item for _, item in children(value)] if isinstance(value, (list, tuple, dict)) else []
+        culprit = next((item for item in items if not self._can_write(item)), None)
+        return value if culprit is None else self._find_unwritable(culprit)
+
+    def _can_write(self, value: Any) -> bool:
+        try:
+            self._serializer.dumps(value)
+        except TypeError:
+            return False
+        return True
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
         """Return the bytes of a value."""
@@ -108,9 +134,13 @@ class ForeignFormat(Format):
         """Return whether RQ's own serializers could not write a call into `room` bytes."""
         return self._serializer in _RQS_OWN and _least_bytes(call, room) > room
 
-    def is_opaque(self, value: Any) -> bool:  # noqa: ARG002  # such serializers write all there is
-        """Return False: whatever a value holds is written."""
-        return False
+    def travels_as(self, value: Any) -> Any:
+        """Return the value: such serializers write all there is."""
+        return value
+
+    def measure(self, call: Call) -> tuple[int, list[Part]]:
+        """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""
+        return measure(call.parts(), _without_models) if call.is_task else super().measure(call)
 
 
 def format_of(serializer: RQSerializer) -> Format:
@@ -133,6 +163,10 @@ def go_on_with(serializer: Any, stored: bytes) -> Any:
         return Serializer
     # Stock workers and callers may be the next to read it.
     return Pickle if is_ours and first_byte else serializer
+
+
+def _without_models(value: Any) -> Any:
+    return None if is_registered(value) else value
 
 
 def _is_call(value: Any) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Step = int | str | tuple[Any, ...]
 
 CONTAINERS = (list, tuple, set, frozenset, dict)
+LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 # Enough to name the culprit, and bounded: some 20 ms however large the call is.
 _MOST_NODES = 10_000
 _MOST_SAMPLED, _LEAST_SAMPLED = 1_000, 8
@@ -54,24 +55,25 @@ class Scale:
         least_bytes: What all that was weighed takes at least: one byte for each item that was not looked at.
     """
 
-    def __init__(self, is_opaque: Callable[[Any], bool]) -> None:
+    def __init__(self, travels_as: Callable[[Any], Any]) -> None:
         self.least_bytes = 0
-        self._is_opaque = is_opaque
+        self._travels_as = travels_as
         self._nodes_left = _MOST_NODES
 
     def weigh(self, value: Any) -> int:
         """Return the bytes that msgpack takes for a value; one byte for what only its encoder knows."""
         total_bytes = 0.0
         pending: list[tuple[Any, float]] = [(value, 1.0)]  # and for how many values each one stands
-        seen: set[int] = set()
+        seen: dict[int, Any] = {}  # values that were made for this are kept, so that no other gets their id()
         while pending:
             value, number = pending.pop()
+            value = written(value, self._travels_as)
             self._nodes_left -= 1
             size_bytes = _leaf_bytes(value)
             if size_bytes is None:
                 size_bytes = 1
-                if id(value) not in seen and not self._is_opaque(value):
-                    seen.add(id(value))
+                if id(value) not in seen:
+                    seen[id(value)] = value
                     size_bytes, inside, many = self._open(value)
                     pending.extend((item, number * many) for item in inside)
             total_bytes += number * size_bytes
@@ -95,6 +97,16 @@ class Scale:
             inside += islice(value.values(), 0, None, step)
         self.least_bytes += items - len(inside)
         return size_bytes, inside, items / max(len(inside), 1)
+
+
+def written(value: Any, travels_as: Callable[[Any], Any]) -> Any:
+    """Return what is written in the place of a value, or None where that cannot be told."""
+    if type(value) in LEAVES:
+        return value
+    try:
+        return travels_as(value)
+    except Exception:  # noqa: BLE001  # an encode function of the user's can raise anything
+        return None
 
 
 def _leaf_bytes(value: Any) -> int | None:

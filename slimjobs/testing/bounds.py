@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from slimjobs import parts
 from slimjobs.calls import Call, call_of
 from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.errors import ConfigurationError, SlimjobsError, describe_parts
@@ -130,7 +129,7 @@ class _Probe:
         """Return why the assertion fails, with the smallest arguments that were found."""
         assert self.found is not None
         size, limit = format_pair(self.found.size_bytes, self._limit_bytes)
-        _, largest = parts.measure(self.found.call.parts(), self._form.is_opaque)
+        _, largest = self._form.measure(self.found.call)
         blamed = f"; {describe_parts(largest[:1])}" if largest else ""
         shown = self.found.shown
         if len(shown) > _MOST_CHARACTERS:

@@ -139,6 +139,42 @@ def test_the_description_holds_no_values_where_pickle_is_kept(redis: Redis) -> N
     assert job.description == "sample_app.record(str[6], list[2])"
 
 
+@pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
+def test_a_task_with_the_decorator_makes_refs_whatever_our_queue_writes(redis: Redis, serializer: Any) -> None:
+    queue = Queue("q", connection=redis, serializer=serializer)
+    read = slimjobs.job(queue, max_bytes=1000)(queue_samples.read_tree.__wrapped__)  # type: ignore[attr-defined]
+    letter = Letter(1, "x" * 1_000_000)
+    jobs = [
+        read.enqueue([letter]),
+        *read.enqueue_many([read.prepare({"a": letter})]),
+        queue.enqueue(queue_samples.read_tree, letter),
+    ]
+    for refused, problem in (
+        (Letter(None, ""), "has no primary key"),
+        ([letter, "y" * 2000], r"largest is args\[0\]\[1\] "),
+    ):
+        with pytest.raises(slimjobs.SlimjobsError, match=rf"^queue_samples.read_tree: .*{problem}"):
+            read.enqueue(refused)
+
+    assert all(len(Job.fetch(job.id, connection=redis, serializer=serializer).data) < 200 for job in jobs)
+    run_worker(rq.Worker, "q", redis, serializer=serializer)
+    assert [job.return_value() for job in jobs] == [["dear"]] * 3
+    again = read.enqueue(letter)
+    run_worker(Worker, "q", redis, serializer=serializer)
+    assert again.return_value() == ["dear"]
+    row = count(redis, "queue_samples.read_tree")
+    assert (row.jobs, row.refused) == (4, 1)
+
+
+def test_what_json_cannot_write_is_refused_with_its_task_and_path(redis: Redis) -> None:
+    queue = Queue("q", connection=redis, serializer=JSONSerializer)
+    for args, path in (((1, {"a": [2, {3}]}), r"args\[1\]\['a'\]\[1\]"), (({("a", 1): 2},), r"args\[0\]")):
+        with pytest.raises(slimjobs.UnsupportedTypeError, match=rf"^{TASK}: {path}: a (set|dict) cannot be written"):
+            queue.enqueue(sample_app.record, *args)
+
+    assert queue.job_ids == []
+
+
 def test_json_in_our_queue_is_weighed_and_counted_too(redis: Redis) -> None:
     queue = Queue("q", connection=redis, serializer=JSONSerializer)
     job = queue.enqueue(sample_app.give_back, [1, "two"])

@@ -10,9 +10,8 @@ from codec_samples import Box, Node, Point, create, nested, python_calls, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimjobs import Ref, SlimjobsError
+from slimjobs import Ref, SlimjobsError, register_type
 from slimjobs.parts import call_parts, find_path, measure
-from slimjobs.registry import is_registered
 from slimjobs.serializer import SLIM
 
 BIG = "x" * 50_000
@@ -87,7 +86,7 @@ def test_values_that_contain_themselves_are_walked_once() -> None:
         )
         == "args[2][0]"
     )
-    assert measure(call_parts(None, (items, node, [BIG]), {}), is_registered)[1][0][0] == "args[2][0]"
+    assert measure(call_parts(None, (items, node, [BIG]), {}), SLIM.travels_as)[1][0][0] == "args[2][0]"
 
 
 def test_long_keys_are_cut_and_odd_ones_named_by_their_type() -> None:
@@ -145,7 +144,7 @@ def refusal(*args: Any) -> SlimjobsError:
 
 
 def named(*args: Any, **kwargs: Any) -> list[str]:
-    return [path for path, _ in measure(call_parts(None, args, kwargs), is_registered)[1]]
+    return [path for path, _ in measure(call_parts(None, args, kwargs), SLIM.travels_as)[1]]
 
 
 def test_the_largest_part_is_what_holds_most_not_what_holds_it() -> None:
@@ -153,6 +152,18 @@ def test_the_largest_part_is_what_holds_most_not_what_holds_it() -> None:
     assert named(a=1, b=Box(Node([BIG]))) == ["kwargs['b'].content.value[0]"]
     assert named(["x" * 100] * 500) == ["args[0]"]
     assert named({"a": BIG, "b": BIG}) == ["args[0]"]
+
+
+def test_what_an_encode_function_leaves_out_is_not_to_blame() -> None:
+    class Doc:
+        def __init__(self, body: str) -> None:
+            self.body, self.title = body, "x" * 100
+
+    register_type(Doc, encode=lambda doc: {"title": doc.title}, decode=Doc)
+
+    assert named(Doc(BIG), ["y" * 5000]) == ["args[1][0]"]
+    assert named([Doc(BIG), Doc(BIG)], "y" * 150) == ["args[0]", "args[1]"]
+    assert measure(call_parts(None, ([Doc(BIG)] * 50,), {}), SLIM.travels_as)[0] > 5000
 
 
 def test_at_most_three_are_named_and_none_that_hardly_matters() -> None:
@@ -177,7 +188,7 @@ EMAILS = [f"subscriber{number}@example.org" for number in range(30_000)]
 )
 def test_many_items_are_weighed_by_some_of_them(many: Any) -> None:
     for args in ((many, "y" * 40_000), ("y" * 40_000, many), (list(range(9_990)), many)):
-        total_bytes, largest = measure(call_parts(None, args, {}), is_registered)
+        total_bytes, largest = measure(call_parts(None, args, {}), SLIM.travels_as)
         assert total_bytes <= size_of(args)
         index = args.index(many)
         assert largest[0][0] in {f"args[{index}]", f"args[{index}]['rows']"}
@@ -193,7 +204,7 @@ def size_of(value: Any) -> int:
 def test_models_are_as_light_as_they_travel() -> None:
     email = sample_app.Email(1, body=BIG)
     assert named(email, ["y" * 500]) == ["args[1][0]"]
-    assert dict(measure(call_parts(email, (), {}), is_registered)[1])["self"] < 50
+    assert dict(measure(call_parts(email, (), {}), SLIM.travels_as)[1])["self"] < 50
     assert named(sample_app.Order(email, []), "y" * 500) == ["args[1]"]
     assert named(Ref("app.Email", "x" * 100), "y" * 500) == ["args[1]"]
 
@@ -208,7 +219,7 @@ def test_models_are_as_light_as_they_travel() -> None:
 )
 def test_the_bytes_of_a_part_are_those_it_takes(args: list[Any]) -> None:
     alone = len(create().data)
-    for path, size_bytes in measure(call_parts(None, tuple(args), {}), is_registered)[1]:
+    for path, size_bytes in measure(call_parts(None, tuple(args), {}), SLIM.travels_as)[1]:
         index = int(path[5 : path.index("]")])
         assert size_bytes == pytest.approx(len(create(args[index]).data) - alone, rel=0.1)
 
@@ -216,7 +227,7 @@ def test_the_bytes_of_a_part_are_those_it_takes(args: list[Any]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(values)
 def test_the_total_is_a_lower_bound(value: Any) -> None:
-    assert measure(call_parts(None, (value,), {}), is_registered)[0] <= len(create(value).data)
+    assert measure(call_parts(None, (value,), {}), SLIM.travels_as)[0] <= len(create(value).data)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +253,7 @@ def test_looking_for_the_largest_is_bounded(value: Any) -> None:
                 ),
                 {"a": value},
             ),
-            is_registered,
+            SLIM.travels_as,
         )
 
     assert python_calls(look) < 1_500_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import logging
@@ -30,7 +29,7 @@ from slimjobs.results import storable_result
 from slimjobs.serializer import SLIM, ForeignFormat, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def test_rq_takes_it_as_a_serializer() -> None:
@@ -262,11 +261,17 @@ def test_large_payloads_leave_nothing_behind() -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_what_was_refused_is_let_go_of() -> None:
-    def refuse() -> weakref.ref[Unregistered]:
-        value = Unregistered()
-        with contextlib.suppress(Unsupported):
-            Serializer.dumps(("a.b", None, ([value],), {}))
+@pytest.mark.parametrize(
+    ("make", "beside"),
+    # The second is found to be too large when it is encoded, and not before.
+    [(Unregistered, []), (lambda: Email(1), [2**40 + number for number in range(9000)])],
+    ids=["what cannot travel", "what is too large"],
+)
+def test_what_was_refused_is_let_go_of(make: Callable[[], Any], beside: list[int]) -> None:
+    def refuse() -> weakref.ref[Any]:
+        value = make()
+        with pytest.raises(slimjobs.SlimjobsError):
+            Serializer.dumps(("a.b", None, ([value, *beside],), {}))
         return weakref.ref(value)
 
     assert refuse()() is None
