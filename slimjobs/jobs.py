@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rq.job import UNEVALUATED
-from rq.job import Job as RQJob
-from rq.utils import import_attribute
-
-from slimjobs import entries, tagging
-from slimjobs.calls import call_of, named_task, task_of
-from slimjobs.errors import SlimjobsError
-from slimjobs.execution import import_function, imported, load_call
+from slimjobs import entries
+from slimjobs.called import CalledJob
+from slimjobs.calls import call_of
 from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
-from slimjobs.scopes import scope
-from slimjobs.serializer import Serializer, format_of
-from slimjobs.shown import ShownJob
+from slimjobs.serializer import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis import Redis
     from redis.client import Pipeline
+    from rq.job import Job as RQJob
     from rq.serializers import Serializer as RQSerializer
 
-    from slimjobs.limits import Limits
 
-
-def _editable(name: str) -> Any:
-    """Return RQ's property, whose setter first reads what the payload holds.
-
-    RQ drops the payload when one of its fields is set, and makes it anew from the other fields.
-    """
-    base = getattr(RQJob, name)
-
-    def set_field(self: Job, value: Any) -> None:
-        if self._func_name is UNEVALUATED and self._data is not UNEVALUATED:
-            self._deserialize_data()
-        self.payload = self.uncounted = None
-        base.fset(self, value)
-
-    return property(base.fget, set_field, doc=base.__doc__)
-
-
-def _importing(name: str) -> Any:
-    """Return RQ's property for a callback, which is imported by its name."""
-    base = getattr(RQJob, name)
-    return property(lambda self: imported(partial(base.fget, self)), doc=base.__doc__)
-
-
-class Job(ShownJob):
+class Job(CalledJob):
     """A job whose models travel as refs; see `rq.job.Job`.
 
     Its `args`, `kwargs` and `instance` show refs before and after its call, and models during it. A job that cannot be
@@ -70,14 +39,6 @@ class Job(ShownJob):
         queue_limits: The limits of the queue that the job runs for, where they are known.
     """
 
-    args = _editable("args")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    kwargs = _editable("kwargs")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    instance = _editable("instance")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    func_name = _editable("func_name")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    success_callback = _importing("success_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    failure_callback = _importing("failure_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-    stopped_callback = _importing("stopped_callback")  # pyright: ignore[reportIncompatibleMethodOverride]  # it is a property too
-
     def __init__(
         self,
         id: str | None = None,  # noqa: A002  # RQ's name
@@ -85,12 +46,7 @@ class Job(ShownJob):
         serializer: RQSerializer | str | None = None,
     ) -> None:
         super().__init__(id, connection, serializer)
-        self.payload: Payload | None = None
-        self.uncounted: entries.Entry | None = None
         self._counted: entries.Entry | None = None
-        self.queue_limits: Limits | None = None
-        # The name of the task that runs, which may have been enqueued by another import path.
-        self._own_task: str | None = None
         # Nothing can be left of an earlier job of this id, whose fields would have to be emptied.
         self._omits_empty_fields = False
 
@@ -160,51 +116,6 @@ class Job(ShownJob):
         if is_written:
             self._counted = None
         return entry
-
-    @property
-    def task(self) -> str:
-        """The import path of what the job calls, a method's with its class."""
-        if self._own_task is not None:
-            return self._own_task
-        if self.payload is not None:
-            return self.payload.task
-        return task_of(self.func_name, self.instance)
-
-    @property
-    def func(self) -> Any:
-        """What the job calls: the imported function, or the method of its instance."""
-        if self.func_name is None:
-            return None
-        # RQ asks whether the instance is true, which a model may deny.
-        return import_attribute(self.func_name) if self.instance is None else getattr(self.instance, self.func_name)
-
-    def _execute(self) -> Any:
-        """Load the models of the call, then let RQ make it.
-
-        No local variable holds a value: whoever reports what the call raises would report them all.
-        """
-        self.ensure_readable()
-        if self.serializer is not Serializer:  # @job wrote refs in the way that its serializer knows
-            self._args, self._kwargs = tagging.revive(self.args), tagging.revive(self.kwargs)
-        import_function(self)
-        self._own_task = None if self.instance is not None else named_task(self.func)
-        self._refs = self.instance, self.args, self.kwargs
-        try:
-            with scope(self.task):
-                return super()._execute() if self._load() else None
-        finally:
-            self._instance, self._args, self._kwargs = self._refs
-            del self._refs
-
-    def _load(self) -> bool:
-        """Load what is asked of the job while it runs, where before and after it shows refs; tell whether it runs."""
-        try:
-            loaded = load_call(self, self.task, *self._refs)
-        except SlimjobsError as error:
-            raise error.with_traceback(None)  # noqa: B904  # its message tells all, its frames hold values
-        if loaded is not None:
-            self._instance, self._args, self._kwargs = loaded
-        return loaded is not None
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """Return what is written to Redis."""

@@ -16,9 +16,10 @@ from slimjobs.codec import NO_LIMIT, Refused
 from slimjobs.compression import inflate_beginning
 from slimjobs.errors import PayloadDecodeError, UnsupportedTypeError
 from slimjobs.limits import for_task, settings
-from slimjobs.parts import children, measure
+from slimjobs.parts import measure
 from slimjobs.payload import Format, encode, locate
 from slimjobs.registry import is_registered
+from slimjobs.weights import children
 
 if TYPE_CHECKING:
     from rq.serializers import Serializer as RQSerializer

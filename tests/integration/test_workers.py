@@ -13,8 +13,8 @@ import queue_samples
 import sample_app
 from queue_samples import FRESH_WORKER, Empty, Letter, Parcel, Stamp, count, failure, python, run_python, run_worker
 from redis import Redis
-from rq import Callback, Retry
-from rq.serializers import DefaultSerializer
+from rq import Callback, Repeat, Retry
+from rq.serializers import DefaultSerializer, JSONSerializer
 
 import slimjobs
 from slimjobs import Job, Queue, Ref, Serializer, SimpleWorker, SpawnWorker, Worker
@@ -177,6 +177,25 @@ def test_a_retry_loads_its_models_again(queue: Queue, worker_class: type[BaseWor
 
     assert job.return_value() == "dear"
     assert loads(queue.connection) == [1, 1]
+
+
+@pytest.mark.parametrize("serializer", [Serializer, DefaultSerializer, JSONSerializer])
+@pytest.mark.parametrize("ending", ["fail", "fail saved", "ask", "repeat"])
+def test_arguments_that_a_running_task_sets_are_those_of_its_next_run(
+    redis: Redis, ending: str, serializer: Any
+) -> None:
+    queue = Queue("letters", connection=redis, serializer=serializer)
+    options: dict[str, Any] = {
+        "retry": Retry(max=3) if ending.startswith("fail") else None,
+        "repeat": Repeat(times=2) if ending == "repeat" else None,
+    }
+    job = queue.enqueue(queue_samples.go_on, args=(letter(), 0, ending), **options)
+    run_worker(Worker, "letters", redis, serializer=serializer)
+
+    assert redis.lrange("seen", 0, -1) == [b"dear 0", b"hello 1", b"regards 2"]
+    assert job.return_value() == 2
+    assert len(Job.fetch(job.id, connection=redis, serializer=serializer).data) < 200
+    assert count(redis, "queue_samples.go_on").jobs == 1
 
 
 def test_a_job_passes_its_model_on_to_another(queue: Queue) -> None:

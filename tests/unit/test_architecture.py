@@ -43,7 +43,7 @@ ROOMS = [
     ["results"],
     ["entries", "refusals", "ledger"],
     ["execution"],
-    ["presence", "stored", "shown", "jobs"],
+    ["presence", "stored", "shown", "called", "jobs"],
     ["unique"],
     ["commit"],
     ["batches", "checks", "choices", "holdings", "writing"],

@@ -15,7 +15,7 @@ import sample_app
 from rq.exceptions import DeserializationError
 from rq.serializers import DefaultSerializer
 
-from slimjobs import ConfigurationError, Job, Ref, Serializer, UnsupportedTypeError
+from slimjobs import ConfigurationError, Job, PayloadTooLargeError, Ref, Serializer, UnsupportedTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +130,36 @@ def test_arguments_are_refs_again_after_a_call_that_failed(make: Callable[..., J
     with pytest.raises(RuntimeError, match="the task failed"):
         job.perform()
     assert job.args == (Ref("sample_app.Email", 1),)
+
+
+def test_what_a_running_job_was_told_anew_is_shown_with_refs_and_the_rest_as_it_was(make: Callable[..., Job]) -> None:
+    def tell() -> None:
+        job.kwargs["b"] = sample_app.EMAILS[2]
+        job.kwargs = job.kwargs
+        sample_app.EMAILS[1].id = None  # what was loaded cannot become a ref any more
+
+    job = make(sample_app.call_back, sample_app.EMAILS[1])
+    sample_app.CALL_BACK.append(tell)
+    job.perform()
+
+    assert job.args == (Ref("sample_app.Email", 1),)
+    assert job.kwargs == {"b": Ref("sample_app.Email", 2)}
+    assert stored(job).kwargs == job.kwargs
+
+
+def test_what_a_running_job_is_told_and_cannot_travel_fails_it_and_leaves_it_as_it_was(
+    make: Callable[..., Job],
+) -> None:
+    def tell() -> None:
+        job.args = (sample_app.EMAILS[1], "x" * 100_000)
+
+    job = make(sample_app.call_back, sample_app.EMAILS[1])
+    sample_app.CALL_BACK.append(tell)
+    with pytest.raises(PayloadTooLargeError, match=r"^sample_app\.call_back: .* largest is args\[1\]"):
+        job.perform()
+
+    assert job.args == (Ref("sample_app.Email", 1),)
+    assert stored(job).args == job.args
 
 
 def test_a_call_always_gets_its_arguments_through_the_encoded_form(make: Callable[..., Job]) -> None:
