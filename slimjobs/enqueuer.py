@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from rq.queue import Queue as RQQueue
 from rq.utils import now
 
-from slimjobs import limits, refusals, stock, tagging
-from slimjobs.calls import Call
-from slimjobs.codec import Refused
-from slimjobs.commit import commit_for
-from slimjobs.errors import ConfigurationError, PayloadTooLargeError
-from slimjobs.options import NAMES, fold_options, split
-from slimjobs.payload import build, locate, too_large
+from slimjobs import stock
+from slimjobs.errors import ConfigurationError
+from slimjobs.options import NAMES, fold_options
 from slimjobs.queue import Queue
-from slimjobs.registry import transactions_of
-from slimjobs.serializer import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -122,9 +116,11 @@ class Enqueuer(Generic[P]):
             PayloadTooLargeError: One of them is over its limit.
             UnsupportedTypeError: Something in one of them cannot travel.
             UnsavedModelError: A model in one of them has no primary key.
+            ConfigurationError: One of them was prepared for another kind of queue.
         """
         queue = self._place.queue
         if isinstance(queue, Queue):
+            calls = stock.readable(queue, calls)
             return queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
         return stock.write_many(queue, calls, pipeline, group_id)
 
@@ -152,35 +148,8 @@ class Enqueuer(Generic[P]):
         queue = self._place.queue
         known: stock.Known | None = None
         if not isinstance(queue, Queue):
-            args, kwargs, options, known = self._slim_down(queue, args, kwargs, options)
+            args, kwargs, options, known = stock.slim_down(queue, task_name(self._function), args, kwargs, options)
         return queue, {**options, "args": args, "kwargs": kwargs}, known
-
-    def _slim_down(
-        self, queue: RQQueue, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any], stock.Known]:
-        """Do for a stock queue what ours does by itself: make refs, check the limits, look for open transactions."""
-        task = task_name(self._function)
-        meta, told = split(options.get("meta"))
-        call = Call(task, task, None, args, kwargs, meta)
-        form = format_of(queue.serializer)
-        own_limits = limits.for_task(task)
-        try:
-            # Before the models are looked for, since that walks all there is.
-            if form.exceeds(call, own_limits.room):
-                raise too_large(call, None, own_limits.room, form)
-            models: list[Any] = []
-            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer, own_limits.room, models)
-            slim = Call(task, task, None, args, kwargs, meta)
-            payload = build(slim, own_limits, form, queue.name)
-        except Refused as refused:
-            raise locate(refused, task, call.parts(), own_limits.room) from None
-        except PayloadTooLargeError:
-            refusals.note(queue.connection, queue.name, task)
-            raise
-        is_waiting = commit_for(task, told, "auto") == "auto"
-        waits = transactions_of(models) if models and is_waiting else ()
-        known = stock.Known(task, payload.size_bytes, waits)
-        return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
 
 
 class Task(Enqueuer[P], Generic[P, R_co]):

@@ -1,4 +1,4 @@
-"""Decorated tasks on a stock `rq.Queue`: their batches have a limit, and their jobs wait for transactions too."""
+"""Decorated tasks on a stock `rq.Queue`: refs, limits and waiting for transactions, as on a queue of ours."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from rq.job import JobStatus
 from rq.queue import EnqueueData
 from rq.queue import Queue as RQQueue
 
-from slimjobs import commit
+from slimjobs import commit, refusals, tagging
 from slimjobs.batches import Batch
-from slimjobs.limits import settings
+from slimjobs.calls import TASK_ATTRIBUTE, Call
+from slimjobs.codec import Refused
+from slimjobs.errors import ConfigurationError, PayloadTooLargeError
+from slimjobs.limits import for_task, settings
+from slimjobs.options import split
+from slimjobs.payload import build, locate, too_large
+from slimjobs.queue import Queue
+from slimjobs.registry import transactions_of
+from slimjobs.serializer import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from redis.client import Pipeline
     from rq.job import Job as RQJob
+    from rq.serializers import Serializer as RQSerializer
 
     from slimjobs.locators import Transaction
 
@@ -30,11 +39,13 @@ class Known(NamedTuple):
         task: The import path of its task.
         payload_bytes: What a worker holds in memory of it.
         transactions: Those that its rows may be part of.
+        serializer: What its refs were written for.
     """
 
     task: str
     payload_bytes: int
     transactions: tuple[Transaction, ...]
+    serializer: RQSerializer
 
 
 class Prepared(EnqueueData):
@@ -52,6 +63,62 @@ def prepared(data: EnqueueData, known: Known) -> Prepared:
     remembering = Prepared(*data)
     remembering.known = known
     return remembering
+
+
+def slim_down(
+    queue: RQQueue, task: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any], Known]:
+    """Return a call's arguments with refs in place of models, its options, and what is known of it.
+
+    Raises:
+        PayloadTooLargeError: The payload is over its limit.
+        UnsupportedTypeError: Something in it cannot travel.
+        UnsavedModelError: A model in it has no primary key.
+    """
+    meta, told = split(options.get("meta"))
+    call = Call(task, task, None, args, kwargs, meta, is_task=True)
+    form = format_of(queue.serializer)
+    limits = for_task(task)
+    models: list[Any] = []
+    try:
+        # Before the models are looked for, since that walks all there is.
+        if form.exceeds(call, limits.room):
+            raise too_large(call, None, limits.room, form)
+        try:
+            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer, limits.room, models)
+        except Refused as refused:
+            raise locate(refused, task, call.parts(), limits.room) from None
+        payload = build(Call(task, task, None, args, kwargs, meta), limits, form, queue.name)
+    except PayloadTooLargeError:
+        refusals.note(queue.connection, queue.name, task)
+        raise
+    is_waiting = commit.commit_for(task, told, "auto") == "auto"
+    waits = transactions_of(models) if models and is_waiting else ()
+    known = Known(task, payload.size_bytes, waits, queue.serializer)
+    return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
+
+
+def readable(queue: RQQueue, calls: Iterable[EnqueueData]) -> Iterator[EnqueueData]:
+    """Yield calls for a queue of ours, whatever they were prepared for.
+
+    Raises:
+        ConfigurationError: One was prepared for a stock queue whose refs are dicts that are read nowhere else.
+    """
+    for call in calls:
+        written_for = call.known.serializer if isinstance(call, Prepared) else queue.serializer
+        if written_for is not queue.serializer and not tagging.knows_refs(written_for):
+            raise _prepared_elsewhere(queue, call)
+        yield call
+
+
+def _prepared_elsewhere(queue: RQQueue, call: EnqueueData) -> ConfigurationError:
+    kind = "slimjobs.Queue" if isinstance(queue, Queue) else "stock queue"
+    name = getattr(queue.serializer, "__name__", type(queue.serializer).__name__)
+    return ConfigurationError(
+        f"a call for the {kind} {queue.name!r} was not prepared for a {kind} with {name}",
+        hint="Let enqueue_many of a task on its own queue take it.",
+        task=getattr(call.func, TASK_ATTRIBUTE, None),
+    )
 
 
 def write(
@@ -83,21 +150,26 @@ def write_many(
 
     Raises:
         BatchTooLargeError: Together they are over `max_batch_bytes`.
+        ConfigurationError: One of them was not prepared for such a queue, and so is neither slim nor checked.
     """
     batch = Batch(queue, settings().limits)
     named: list[EnqueueData] = []
     waits: list[tuple[Transaction, ...]] = []
     for call in calls:
-        known = call.known if isinstance(call, Prepared) else None
-        if known is not None:
-            batch.add(known.task, known.payload_bytes)
-        waits.append(known.transactions if known is not None else ())
+        if not isinstance(call, Prepared) or call.known.serializer is not queue.serializer:
+            raise _prepared_elsewhere(queue, call)
+        batch.add(call.known.task, call.known.payload_bytes)
+        waits.append(call.known.transactions)
         named.append(EnqueueData(*call)._replace(job_id=call.job_id or str(uuid4())))
     batch.end()
     write_now = partial(queue.enqueue_many, named, pipeline=pipeline, group_id=group_id)
-    if not any(waits) and not commit.has_waiting():
+    is_waiting = any(waits) or commit.has_waiting()
+    # RQ writes those without dependencies before it makes the others, and so finds out too late what it refuses.
+    if not is_waiting and not any(call.depends_on for call in named):
         return write_now()
     made = [_made(queue, call.func, {**call._asdict(), "group_id": group_id}) for call in named]
+    if not is_waiting:
+        return write_now()
     jobs = list(zip(made, waits, strict=True))
     return made if _waits(queue, jobs, write_now, pipeline) else write_now()
 

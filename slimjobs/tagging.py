@@ -33,7 +33,7 @@ def dehydrate(value: Any, serializer: RQSerializer, room: int = NO_LIMIT, models
         Refused: A dict that would be taken for a ref, a model without a primary key, or a query of
             more rows than there is room for.
     """
-    write = (lambda ref: ref) if _knows_refs(serializer) else _tag
+    write = (lambda ref: ref) if knows_refs(serializer) else _tag
     return _Replacing(write, room, [] if models is None else models).replace(value, 0)
 
 
@@ -62,7 +62,8 @@ def _replace_tags(value: Any) -> Any:
     return cls(map(_replace_tags, value)) if cls in (list, tuple) else value
 
 
-def _knows_refs(serializer: RQSerializer) -> bool:
+def knows_refs(serializer: RQSerializer) -> bool:
+    """Return whether a serializer can write and read refs as they are."""
     probe = Ref("slimjobs", 1)
     try:
         return bool(serializer.loads(serializer.dumps(probe)) == probe)

@@ -162,6 +162,15 @@ def test_a_decorated_task_on_a_stock_queue_waits_too(way: Any, serializer: Any, 
     assert [job.return_value() for job in fetched] == ["stock"] * len(jobs)
 
 
+def test_a_query_of_too_many_rows_is_counted_as_refused_on_a_stock_queue_too(redis: Redis, shop: Any) -> None:
+    shop.Email.everything.bulk_create([shop.Email(subject="news") for _ in range(50)])
+    for queue in (rq.Queue("stock", connection=redis), Queue("slim", connection=redis)):
+        task = slimjobs.job(queue, max_bytes=500)(first_subject.__wrapped__)  # type: ignore[attr-defined]
+        with pytest.raises(slimjobs.PayloadTooLargeError, match=r"first_subject: args\[0\]: "):
+            task.enqueue(shop.Email.everything.all())
+        assert count(redis, f"{__name__}.first_subject", queue.name).refused == 1
+
+
 def test_savepoints_count(call: Call, shop: Any) -> None:
     queue = call.queue
     with transaction.atomic():

@@ -123,12 +123,55 @@ def test_what_is_refused_on_a_stock_queue_leaves_everything_as_it_was(stock: rq.
     assert pipeline.command_stack == []
 
 
+def test_a_batch_of_a_stock_queue_takes_nothing_that_was_not_made_slim_for_it(stock: rq.Queue) -> None:
+    connection = stock.connection
+    read = task(queue_samples.read_tree, stock)
+    other = JSONSerializer if stock.serializer is DefaultSerializer else DefaultSerializer
+    before = snapshot(connection)
+    for elsewhere in (
+        task(queue_samples.read_tree, Queue("letters", connection=connection)).prepare(letter()),
+        task(queue_samples.read_tree, rq.Queue("letters", connection=connection, serializer=other)).prepare(letter()),
+        rq.Queue.prepare_data(queue_samples.read_tree, (letter(),)),
+    ):
+        with pytest.raises(
+            slimjobs.ConfigurationError, match=r"^queue_samples\.read_tree: .*stock queue 'letters' was not"
+        ):
+            read.enqueue_many([read.prepare(letter()), elsewhere])
+
+    assert snapshot(connection) == before
+
+
+def test_a_batch_of_ours_takes_what_was_prepared_for_a_stock_queue_or_refuses_it(stock: rq.Queue) -> None:
+    ours = task(queue_samples.read_tree, Queue("letters", connection=stock.connection))
+    prepared = [task(queue_samples.read_tree, stock).prepare(letter())]
+    if stock.serializer is JSONSerializer:
+        with pytest.raises(slimjobs.ConfigurationError, match=r"slimjobs\.Queue 'letters' was not"):
+            ours.enqueue_many(prepared)
+        assert stock.count == 0
+    else:
+        (job,) = ours.enqueue_many(prepared)
+        run_worker(SimpleWorker, "letters", stock.connection)
+        assert job.return_value() == ["dear"]
+
+
+def test_what_rq_refuses_of_a_batch_leaves_nothing_of_it(stock: rq.Queue) -> None:
+    read = task(queue_samples.read_tree, stock)
+    before = snapshot(stock.connection)
+    with pytest.raises(ValueError, match="ttl"):
+        read.enqueue_many([read.prepare(letter()), read.prepare(letter(), depends_on="another", ttl=0)])
+
+    assert snapshot(stock.connection) == before
+
+
 def test_limits_of_the_task_hold_on_a_stock_queue(stock: rq.Queue) -> None:
     read = task(queue_samples.read_tree, stock, max_bytes=500)
     with pytest.raises(slimjobs.PayloadTooLargeError) as caught:
         read.enqueue("x" * 600)
     assert caught.value.limit_bytes == 500
     assert caught.value.parts[0][0] == "args[0]"
+    with pytest.raises(slimjobs.PayloadTooLargeError, match=r"largest is args\[1\]\[0\] ") as caught:
+        read.enqueue(Letter(1, "x" * 1_000_000), ["x" * 600])
+    assert count(stock.connection, "queue_samples.read_tree").refused == 2
 
     task(queue_samples.read_tree, stock, max_bytes="1 MiB").enqueue("x" * 100_000)
     assert stock.count == 1
