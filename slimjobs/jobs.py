@@ -10,7 +10,7 @@ from slimjobs.calls import call_of
 from slimjobs.limits import for_task
 from slimjobs.payload import Payload, build
 from slimjobs.results import storable_result
-from slimjobs.serializer import format_of
+from slimjobs.serializer import format_of, writing_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,6 +153,7 @@ class Job(CalledJob):
         limits = for_task(self.task, self.queue_limits)
         self._result = storable_result(result, self.task, self.id, limits, format_of(self.serializer))
         try:
-            super()._handle_success(*args, **kwargs)
+            with writing_values(self):
+                super()._handle_success(*args, **kwargs)
         finally:
             self._result = result

@@ -6,6 +6,7 @@ This is the only module that knows RQ's 4-tuple: (function's name, instance, arg
 from __future__ import annotations
 
 import pickle
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rq.serializers import DefaultSerializer, JSONSerializer
@@ -22,6 +23,9 @@ from slimjobs.registry import is_registered
 from slimjobs.weights import children
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rq.job import Job as RQJob
     from rq.serializers import Serializer as RQSerializer
 
     from slimjobs.errors import Part
@@ -49,12 +53,7 @@ class Serializer:
             encoded = encode(Call(function, function, instance, tuple(args), kwargs), for_task(function), SLIM)
             if type(args) is tuple:
                 return encoded.data
-        try:
-            data = SLIM.dump(value)
-        except Refused as refused:
-            raise locate(refused, None, {"value": value}) from None
-        assert data is not None  # there was no limit
-        return data
+        return _ValueSerializer.dumps(value)
 
     @staticmethod
     def loads(data: bytes, /) -> Any:
@@ -67,6 +66,32 @@ class Serializer:
         if data[:1] == codec.MAGIC or not settings().read_pickle:
             return codec.decode(data)
         return Pickle.loads(data)
+
+
+class _ValueSerializer(Serializer):
+    """The same for what is never a call, such as a result that is shaped like one."""
+
+    @staticmethod
+    def dumps(value: Any, /) -> bytes:
+        """Return the bytes of a value; raises as `Serializer.dumps`, and knows no limit."""
+        try:
+            data = SLIM.dump(value)
+        except Refused as refused:
+            raise locate(refused, None, {"value": value}) from None
+        assert data is not None  # there was no limit
+        return data
+
+
+@contextmanager
+def writing_values(job: RQJob) -> Iterator[None]:
+    """Let RQ write meta and results of a job, and no call."""
+    serializer = job.serializer
+    if serializer is Serializer:
+        job.serializer = _ValueSerializer
+    try:
+        yield
+    finally:
+        job.serializer = serializer
 
 
 class Pickle:

@@ -16,7 +16,7 @@ from slimjobs.compression import compress, inflate
 from slimjobs.errors import PayloadDecodeError, SlimjobsError
 from slimjobs.logs import damage_warnings, logger
 from slimjobs.presence import PresentJob
-from slimjobs.serializer import Serializer, go_on_with
+from slimjobs.serializer import Serializer, go_on_with, writing_values
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -207,7 +207,8 @@ class StoredJob(PresentJob):
         data = self.data if unopened is None else b""
         self._data = b""  # RQ compresses whatever is here
         try:
-            mapping: dict[str, Any] = super().to_dict(include_meta and not is_meta_kept, include_result)
+            with writing_values(self):
+                mapping: dict[str, Any] = super().to_dict(include_meta and not is_meta_kept, include_result)
         finally:
             self._data = data  # pyright: ignore[reportIncompatibleVariableOverride]  # an attribute of RQ's
             self._unopened = unopened

@@ -106,6 +106,20 @@ def test_a_result_that_cannot_be_stored_leaves_its_job_finished(
     assert all(redis.memory_usage(key) < 10_000 for key in snapshot(redis))  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("length", [10, 700])
+def test_a_result_that_is_shaped_like_a_call_is_held_to_the_limit_of_results(
+    run: Callable[..., RQJob], caplog: pytest.LogCaptureFixture, length: int
+) -> None:
+    slimjobs.configure(max_bytes=500, max_result_bytes="1 MiB")
+    job = run(sample_app.give_call, length)
+
+    expected: Any = ("ann@example.org", True, ["x" * 100] * length, {})
+    assert job.return_value() == expected
+    job.save()
+    assert job.return_value(refresh=True) == expected
+    assert "ann" not in caplog.text
+
+
 def test_a_result_at_its_limit_is_stored(run: Callable[..., RQJob]) -> None:
     size_bytes = len(slimjobs.Serializer.dumps("x" * 1000))
     slimjobs.configure(max_result_bytes=size_bytes)

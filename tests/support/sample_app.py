@@ -142,5 +142,10 @@ def give_text(length: int) -> str:
     return "x" * length
 
 
+def give_call(length: int) -> Any:
+    """Return what RQ writes of a call, as far as its shape tells."""
+    return "ann@example.org", True, ["x" * 100] * length, {}
+
+
 def give_unregistered() -> Any:
     return Unregistered()
