@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
-_CONTAINERS = (list, tuple, set, frozenset)
+_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 _PLAIN_KEYS = frozenset({int, str, UUID})
 _NOT_NONE = (
     "None cannot stand for it here: two would be one in a set or as a dict's keys, and a value type may need its row. "
@@ -68,7 +68,7 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -
     wanted: dict[Ref, Ref] = {}
     plan = None
     with _bounded_depth():
-        if not _collect(values, wanted):
+        if not _collect(values, wanted, set()):
             return Hydrated(values, ())
         if fetches is not None and wanted:
             plan = Plan(fetches)
@@ -76,7 +76,7 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -
             bound = args if instance is None else (instance, *args)  # of a method, "self" is a parameter too
             for parameter, value, fetch in fetches.arguments(bound, kwargs):
                 inside: dict[Ref, Ref] = {}
-                _collect(value, inside)
+                _collect(value, inside, set())
                 plan.assign(parameter, fetch, inside)
     found, absent = _load(list(wanted.values()), plan, policy.wait_for_row)
     missing = tuple(dict.fromkeys(absent))
@@ -89,7 +89,8 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -
     if len(found) < len(wanted) or not all(map(is_, wanted, wanted.values())):
         models = {ref: found.get(resolved) for ref, resolved in wanted.items()}
     with _bounded_depth():
-        return Hydrated(tuple(_replace(value, models) for value in values), missing)
+        done: dict[int, Any] = {}
+        return Hydrated(tuple(_replace(value, models, done) for value in values), missing)
 
 
 def _load(wanted: list[Ref], plan: Plan | None, wait_seconds: float) -> tuple[dict[Ref, Any], list[Ref]]:
@@ -119,11 +120,11 @@ def _bounded_depth() -> Iterator[None]:
         raise PayloadDecodeError("the payload is nested too deeply to be loaded") from error
 
 
-def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
+def _collect(value: Any, wanted: dict[Ref, Ref], seen: set[int]) -> bool:
     """Gather the refs in a value, and return whether anything in it has to be replaced.
 
     Each ref is gathered with the one to ask for: its pk may be an enum whose module was not loaded
-    when it was decoded.
+    when it was decoded. What was a pickle may hold a container many times: it is looked into once.
     """
     cls = type(value)
     if cls is Ref:
@@ -133,52 +134,61 @@ def _collect(value: Any, wanted: dict[Ref, Ref]) -> bool:
             wanted[value] = _resolved(value)
         return True
     if cls is Inert:
-        _collect(value.content, wanted)
+        _collect(value.content, wanted, seen)
         return True
     is_found = False
     # Loops and no comprehensions, here and below: these are one frame a level, of the few that a
     # deeply nested value leaves.
+    if cls not in _CONTAINERS or id(value) in seen:
+        return False
+    seen.add(id(value))
     if cls is dict:
         for pair in value.items():
             for item in pair:
-                is_found |= _collect(item, wanted)
-    elif cls in _CONTAINERS:
+                is_found |= _collect(item, wanted, seen)
+    else:
         for item in value:
-            is_found |= _collect(item, wanted)
+            is_found |= _collect(item, wanted, seen)
     return is_found
 
 
 def _resolved(ref: Ref) -> Ref:
     inside: dict[Ref, Ref] = {}
-    is_pending = _collect(ref.pk, inside)
+    is_pending = _collect(ref.pk, inside, set())
     if inside:
         raise PayloadDecodeError("a ref has a ref for its primary key")
-    return Ref(ref.name, _replace(ref.pk, {}), ref.db) if is_pending else ref
+    return Ref(ref.name, _replace(ref.pk, {}, {}), ref.db) if is_pending else ref
 
 
-def _replace(value: Any, models: dict[Ref, Any]) -> Any:
+def _replace(value: Any, models: dict[Ref, Any], done: dict[int, Any]) -> Any:
     cls = type(value)
     if cls is Ref:
         return models[value]
     if cls is Inert:
-        content = _replace(value.content, models)
+        content = _replace(value.content, models, done)
         try:
             return resolve(value, content)
         except PayloadDecodeError as error:
             if missing := _missing_in(value.content, models):
                 raise RecordNotFoundError(refs=missing, hint=_NOT_NONE) from error
             raise
+    if cls not in _CONTAINERS:
+        return value
+    if id(value) in done:
+        return done[id(value)]
+    after: Any
     if cls is dict:
-        replaced = {}
+        after = {}
         for key, item in value.items():
-            replaced[_replace(key, models)] = _replace(item, models)
-        return _unmerged(value, replaced, models)
-    if cls in _CONTAINERS:
-        items = []
+            after[_replace(key, models, done)] = _replace(item, models, done)
+    else:
+        after = []
         for item in value:
-            items.append(_replace(item, models))  # noqa: PERF401  # a loop, as the branches beside it
-        return items if cls is list else _unmerged(value, cls(items), models)
-    return value
+            after.append(_replace(item, models, done))
+    if cls is not list:
+        after = _unmerged(value, after if cls is dict else cls(after), models)
+    done[id(value)] = after
+    return after
 
 
 def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from slimjobs import codec, registry
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 TAG = "__slimjobs_ref__"
 
 _encoder = codec.Encoder()
+_CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
 def dehydrate(value: Any, serializer: RQSerializer, room: int = NO_LIMIT, models: list[Any] | None = None) -> Any:
@@ -44,15 +46,19 @@ def revive(value: Any) -> Any:
         PayloadDecodeError: A tag is damaged.
     """
     try:
-        return _replace_tags(value) if _holds_tag(value) else value
+        return _replace_tags(value) if _holds_tag(value, set()) else value
     except RecursionError as error:
         raise PayloadDecodeError("the payload is nested too deeply to be loaded") from error
 
 
-def _holds_tag(value: Any) -> bool:
-    if type(value) is dict:
-        return TAG in value or any(map(_holds_tag, value.values()))
-    return type(value) in (list, tuple) and any(map(_holds_tag, value))
+def _holds_tag(value: Any, seen: set[int]) -> bool:
+    cls = type(value)
+    if cls not in (dict, list, tuple) or id(value) in seen:  # a pickle may hold one many times
+        return False
+    seen.add(id(value))
+    if cls is dict:
+        return TAG in value or any(_holds_tag(item, seen) for item in value.values())
+    return any(_holds_tag(item, seen) for item in value)
 
 
 def _replace_tags(value: Any) -> Any:
@@ -78,25 +84,37 @@ class _Replacing:
         self._write = write
         self._room = room
         self._models = models
+        # What has been made of containers, and how many levels are in each, by their id(): a pickle writes one once.
+        self._done: dict[int, tuple[Any, int]] = {}
 
     def replace(self, value: Any, level: int) -> Any:
-        """Return a value with refs in place of models."""
-        cls = type(value)
+        """Return a value with refs in place of models, in containers of its own, shared as those of the value are."""
         if level > MAX_DEPTH:
             raise nested_too_deeply(None)
-        below = level + 1
-        if cls is dict:
-            if TAG in value:
-                error = UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model")
-                raise Refused(value, error)
-            pairs = [(self.replace(key, below), self.replace(item, below)) for key, item in value.items()]
-            return _build(dict, pairs, value)
-        if cls in (list, tuple, set, frozenset):
-            return _build(cls, [self.replace(item, below) for item in value], value)
+        if type(value) not in _CONTAINERS:
+            return self._replace_single(value)
+        replaced, levels = self._done.get(id(value), (None, MAX_DEPTH + 1))
+        if level + levels > MAX_DEPTH:
+            replaced = self._rebuild(value, level + 1)
+            inside = chain(value, value.values()) if type(value) is dict else value
+            levels = max((1 + self._done.get(id(item), (None, 0))[1] for item in inside), default=0)
+            self._done[id(value)] = replaced, levels
+        return replaced
+
+    def _rebuild(self, value: Any, level: int) -> Any:
+        cls = type(value)
+        if cls is not dict:
+            return _build(cls, [self.replace(item, level) for item in value], value)
+        if TAG in value:
+            raise Refused(value, UnsupportedTypeError(f"a dict with the key {TAG!r} would be taken for a model"))
+        pairs = [(self.replace(key, level), self.replace(item, level)) for key, item in value.items()]
+        return _build(dict, pairs, value)
+
+    def _replace_single(self, value: Any) -> Any:
         try:
-            ref = value if cls is Ref else registry.dehydrate(value)
+            ref = value if type(value) is Ref else registry.dehydrate(value)
             if isinstance(ref, Rows):
-                return [self.replace(each, below) for each in read_rows(ref, self._room)]
+                return [self._replace_single(each) for each in read_rows(ref, self._room)]
         except SlimjobsError as error:
             raise Refused(value, error) from None
         if ref is None:

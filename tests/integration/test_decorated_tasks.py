@@ -123,6 +123,19 @@ def test_what_is_refused_on_a_stock_queue_leaves_everything_as_it_was(stock: rq.
     assert pipeline.command_stack == []
 
 
+@pytest.mark.parametrize("worker_class", [rq.SimpleWorker, SimpleWorker])
+def test_what_a_pickle_holds_many_times_is_walked_once(redis: Redis, worker_class: type[rq.worker.BaseWorker]) -> None:
+    stock = rq.Queue("letters", connection=redis)
+    pairs: Any = [letter()]
+    for _ in range(150):
+        pairs = [pairs, pairs]
+    job = task(queue_samples.read_first, stock).enqueue(pairs)
+    run_stock_worker(stock, worker_class)
+
+    assert len(job.data) < 2000
+    assert job.return_value() == "dear"
+
+
 def test_a_batch_of_a_stock_queue_takes_nothing_that_was_not_made_slim_for_it(stock: rq.Queue) -> None:
     connection = stock.connection
     read = task(queue_samples.read_tree, stock)

@@ -308,6 +308,13 @@ def read_tree(tree: Any) -> list[str]:
 
 
 @slimjobs.job("letters", connection=rows)
+def read_first(tree: Any) -> str:
+    while isinstance(tree, list):
+        tree = tree[0]
+    return str(tree.text)
+
+
+@slimjobs.job("letters", connection=rows)
 def gather(tree: Any, found: list[str]) -> list[str]:
     """Gather texts by calling itself, as a plain function, for what is inside."""
     for item in tree:

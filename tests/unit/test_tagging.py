@@ -101,6 +101,29 @@ def test_a_model_where_json_can_hold_none_is_refused(value: Any) -> None:
     assert isinstance(refusal([value]), UnsupportedTypeError)
 
 
+def test_what_is_shared_stays_shared_and_is_written_once() -> None:
+    rows = [{"name": "abc", "email": EMAIL} for _ in range(20)]
+    shared = [rows] * 200
+    replaced = dehydrate(shared, DefaultSerializer)
+    assert replaced == [[{"name": "abc", "email": REF}] * 20] * 200
+    assert len(pickle.dumps(replaced)) < len(pickle.dumps(shared)) + 1000
+
+    pairs: Any = [EMAIL]
+    for _ in range(200):
+        pairs = [pairs, pairs]
+    top, other = dehydrate(pairs, DefaultSerializer)
+    assert top is other
+
+    rows.clear()  # a job that waits for a commit is written later
+    assert len(replaced[0]) == 20
+
+
+def test_what_is_shared_counts_as_deep_as_it_is_found_last() -> None:
+    inner = nested(200, EMAIL)
+    assert through(DefaultSerializer, [inner, nested(50, inner)])
+    assert isinstance(refusal([inner, nested(60, inner)]), UnsupportedTypeError)
+
+
 def test_what_contains_itself_is_refused() -> None:
     items: list[Any] = [EMAIL]
     items.append(items)
