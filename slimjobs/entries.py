@@ -11,6 +11,8 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from slimjobs.logs import logger
@@ -18,9 +20,6 @@ from slimjobs.versions import KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from redis import Redis
-    from redis.client import Pipeline
 
     from slimjobs.payload import Payload
 
@@ -129,6 +128,8 @@ class Entry:
 def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
     """Count entries in one command, on a connection or as part of a caller's pipeline."""
     texts = _texts(entries)
+    if texts and isinstance(target, Pipeline) and target.connection_pool not in _with_scripts:
+        _find_out(Redis(connection_pool=target.connection_pool))
     if texts and runs_scripts(target):
         target.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, *texts)
 
@@ -159,6 +160,21 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
     except NoPermissionError:
         give_up(connection)  # nothing has been done yet
         pipeline.execute()
+    else:
+        _with_scripts.add(connection.connection_pool)
+
+
+def _find_out(connection: Redis) -> None:
+    """Ask Redis once whether it allows counting on these connections, before a count that it refuses fails a job."""
+    if not runs_scripts(connection) or connection.connection_pool in _with_scripts:
+        return
+    _with_scripts.add(connection.connection_pool)  # where it cannot be asked too
+    try:
+        connection.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS)
+    except NoPermissionError:
+        give_up(connection)
+    except RedisError:
+        pass  # what is written next tells
 
 
 def give_up(connection: Redis) -> None:
@@ -184,6 +200,8 @@ def send(connection: Redis, entries: Iterable[Entry]) -> None:
     """Count entries in a round trip of their own, as far as Redis can be reached."""
     try:
         record(connection, entries)
+    except NoPermissionError:
+        give_up(connection)
     except RedisError as error:
         logger.warning("the ledger could not be written (%s)", type(error).__name__)
 
@@ -222,5 +240,6 @@ def hour_key(hour: datetime) -> str:
     return f"{HOUR_KEY_PREFIX}{hour:%Y%m%d%H}"
 
 
+_with_scripts: WeakSet[Any] = WeakSet()
 _without_scripts: WeakSet[Any] = WeakSet()
 _HAS_LUA = importlib.util.find_spec("lupa") is not None

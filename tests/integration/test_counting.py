@@ -9,6 +9,7 @@ import pytest
 import queue_samples
 import sample_app
 from queue_samples import between_watch_and_exec, count, make_all_due, run_python, run_worker, snapshot
+from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 from rq import Repeat, Retry
 from rq_versions import UNIQUE, needs_key_prefix, needs_unique_jobs
@@ -20,7 +21,6 @@ from slimjobs.entries import KEPT_HOURS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis import Redis
 
 TASK = "sample_app.record"
 TOTALS = "rq:slimjobs:totals"
@@ -364,26 +364,45 @@ def test_all_keys_of_ours_are_under_slimjobs(queue: Queue) -> None:
 # A Redis that does not let this user count.
 
 
+def save_in_a_pipeline(queue: Queue) -> Any:
+    with queue.connection.pipeline() as pipeline:
+        job = queue.enqueue(sample_app.record, 1, pipeline=pipeline)
+        pipeline.execute()
+    return job
+
+
+UNCOUNTED_WAYS: dict[str, Any] = {
+    "enqueue": lambda queue: queue.enqueue(sample_app.record, 1),
+    "enqueue_in": lambda queue: queue.enqueue_in(timedelta(hours=1), sample_app.record, 1),
+    "enqueue_many": lambda queue: queue.enqueue_many([Queue.prepare_data(sample_app.record, (1,))])[0],
+    "depends_on": lambda queue: queue.enqueue(sample_app.record, 1, depends_on="first"),
+    "save": lambda queue: queue.create_job(sample_app.record, (1,)),
+    "a pipeline": save_in_a_pipeline,
+}
+
+
+@pytest.mark.parametrize("way", UNCOUNTED_WAYS.values(), ids=list(UNCOUNTED_WAYS))
 @pytest.mark.parametrize(
     "rights",
-    [["~*", "+@all", "-@scripting"], ["~rq:job*", "~rq:queue*", "~rq:results*", "+@all"]],
+    [["~*", "+@all", "-@scripting"], ["~rq:[^s]*", "~rq:scheduled:*", "~rq::*", "+@all"]],
     ids=["no scripts", "no keys of ours"],
 )
 def test_a_user_who_may_not_count_enqueues_all_the_same(
-    redis: Redis, redis_url: str, rights: list[str], caplog: pytest.LogCaptureFixture
+    queue: Queue, redis_url: str, rights: list[str], way: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    administer: Any = redis
+    administer: Any = queue.connection
+    queue.enqueue(sample_app.give_back, 1, job_id="first")
     administer.execute_command("ACL", "SETUSER", "newcomer", "on", ">secret", "&*", *rights)
     try:
-        with type(redis).from_url(redis_url, username="newcomer", password="secret") as connection:
-            queue = Queue("q", connection=connection)
-            jobs = [queue.enqueue(sample_app.record, number) for number in range(2)]
-            jobs += queue.enqueue_many([Queue.prepare_data(sample_app.record, (3,))])
+        with Redis.from_url(redis_url, username="newcomer", password="secret") as connection:
+            jobs = [way(Queue("q", connection=connection)) for _ in range(2)]
+            for job in jobs:
+                job.save()
     finally:
         administer.execute_command("ACL", "DELUSER", "newcomer")
 
-    assert Queue("q", connection=redis).job_ids == [job.id for job in jobs]
-    assert Ledger(redis).totals() == []
+    assert all(Job.fetch(job.id, connection=queue.connection).args == (1,) for job in jobs)
+    assert [row.task for row in Ledger(queue.connection).totals()] == ["sample_app.give_back"]
     assert [record.levelname for record in caplog.records if record.name == "slimjobs"] == ["WARNING"]
 
 
