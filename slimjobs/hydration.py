@@ -165,13 +165,7 @@ def _replace(value: Any, models: dict[Ref, Any], done: dict[int, Any]) -> Any:
     if cls is Ref:
         return models[value]
     if cls is Inert:
-        content = _replace(value.content, models, done)
-        try:
-            return resolve(value, content)
-        except PayloadDecodeError as error:
-            if missing := _missing_in(value.content, models):
-                raise RecordNotFoundError(refs=missing, hint=_NOT_NONE) from error
-            raise
+        return _remade(value, models, done)
     if cls not in _CONTAINERS:
         return value
     if id(value) in done:
@@ -191,6 +185,16 @@ def _replace(value: Any, models: dict[Ref, Any], done: dict[int, Any]) -> Any:
     return after
 
 
+def _remade(value: Inert, models: dict[Ref, Any], done: dict[int, Any]) -> Any:
+    content = _replace(value.content, models, done)
+    try:
+        return resolve(value, content)
+    except PayloadDecodeError as error:
+        if missing := _missing_in(value.content, models):
+            raise RecordNotFoundError(refs=missing, hint=_NOT_NONE) from error
+        raise
+
+
 def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:
     """Return a dict, set or tuple, unless missing rows that became None have fallen together in it."""
     if len(after) != len(before) and (missing := _missing_in(list(before), models)):
@@ -200,5 +204,5 @@ def _unmerged(before: Any, after: Any, models: dict[Ref, Any]) -> Any:
 
 def _missing_in(value: Any, models: dict[Ref, Any]) -> list[Ref]:
     inside: dict[Ref, Ref] = {}
-    _collect(value, inside)
+    _collect(value, inside, set())
     return [ref for ref in inside if models.get(ref) is None]
