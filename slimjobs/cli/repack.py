@@ -10,6 +10,7 @@ from slimjobs.backlog.repack import Converter, Repacked, repack
 from slimjobs.cli import kinds, parsers, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
+from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
 from slimjobs.sizes import format_size
 
@@ -143,6 +144,6 @@ def _show(outcomes: Sequence[Repacked]) -> None:
     print()
     for reason, jobs in reasons.most_common(_MOST_REASONS):
         first = next(outcome.id for outcome in outcomes if outcome.problem == reason)
-        print(f"{jobs:,} as they were: {reason} ({first})")
+        print(visible(f"{jobs:,} as they were: {reason} ({first})"))
     if len(reasons) > _MOST_REASONS:
         print(f"and {len(reasons) - _MOST_REASONS:,} more reasons")
