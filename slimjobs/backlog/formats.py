@@ -30,7 +30,7 @@ OTHER = "unknown"
 _BEGINNING_BYTES = 1024
 # A script copies the whole payload to see its beginning, which takes some 1 us a KiB. Of larger ones some are fetched
 # instead, as a worker would, and stand for the others of their task.
-_PEEKED_BYTES = 64 * 2**10
+_PEEKED_BYTES = 2**20
 _STEP_BYTES = 2**20
 _MOST_FETCHED, _FETCHED_BYTES = 3, 16 * 2**20
 _STEP_JOBS = 100
@@ -55,11 +55,16 @@ class Formats:
 
     Attributes:
         by_name: The jobs by queue, state and task: how many of each format.
-        assumed: How many of them are too large to be looked at one by one, and count as others of their task.
+        likely: How many of those, by name and format, are too large to be looked at one by one, and count as others
+            of their task.
     """
 
     by_name: dict[Name, Counter[str]] = field(default_factory=dict)
-    assumed: int = 0
+    likely: Counter[tuple[Name, str]] = field(default_factory=Counter)
+
+    def not_looked_at(self, queue: str) -> int:
+        """Return how many jobs of a queue are only likely to have the format that they count for."""
+        return sum(jobs for (name, _), jobs in self.likely.items() if name.queue == queue)
 
     def on(self, queue: str, states: Collection[str] = IN_FLIGHT) -> Counter[str]:
         """Return how many jobs of a queue in these states have each format."""
@@ -114,7 +119,7 @@ class FormatScan:
             # The most frequent of those that were fetched.
             ((likely, _),) = Counter(self._fetched.get(name, [(name, OTHER)])).most_common(1)
             self._count(*likely, jobs)
-            self.formats.assumed += jobs
+            self.formats.likely[likely] += jobs
 
     def _look_at(self, rows: Sequence[JobRow]) -> None:
         began = time.perf_counter()

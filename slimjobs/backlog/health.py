@@ -121,7 +121,7 @@ class Health:
         if workers:
             return Check("workers", queue, OK, f"{workers}, and {waiting:,} jobs wait")
         level = CRITICAL if waiting else WARNING
-        return Check("workers", queue, level, f"none, and {waiting:,} jobs wait; start `rq worker {queue}`")
+        return Check("workers", queue, level, f"none, and {waiting:,} jobs wait; start the queue's workers")
 
     def _check_schedule(self, queue: str) -> Iterator[Check]:
         key = REGISTRY_PREFIXES["scheduled"] + queue

@@ -44,7 +44,7 @@ examples:
 
 What the application enqueues with are the rq.Queue objects and the functions with @slimjobs.job or @rq.job that its
 modules hold. Workers and schedulers of slimjobs tell Redis what they read; of those of RQ's own classes only the class
-is known. Payloads are told by their first bytes. Of those above 64 KiB a few of each task are looked at.
+is known. Payloads are told by their first bytes. Of those above 1 MiB a few of each task are looked at.
 
 exit status:
   0 when all agree; 1 when there is something to fix, a Redis that cannot be reached among it; 2 when the arguments are
@@ -160,29 +160,33 @@ def _show(findings: Sequence[Finding], formats: Formats, limits: Sequence[Place]
         if finding.fix:
             print(visible(f"         fix: {finding.fix}"))
     rows = [
-        [name.queue, name.state, name.task, found, f"{jobs:,}"]
+        [name.queue, name.state, name.task, shown_format, f"{jobs:,}"]
         for name, counts in sorted(formats.by_name.items())
-        for found, jobs in counts.most_common()
+        for found, all_jobs in counts.most_common()
+        for shown_format, jobs in _by_certainty(found, all_jobs, formats.likely[name, found])
     ]
     if rows:
         title = f"Payloads of jobs that will be run, or can be requeued ({', '.join(REQUEUEABLE)})"
         tables.show(title, [*tables.texts("queue", "state", "task", "format"), *tables.numbers("jobs")], rows)
-    if formats.assumed:
-        print(f"\n{formats.assumed:,} large ones were not looked at, and count as others of their task")
+    if formats.likely:
+        print("\nlikely: too large to be looked at, and others of their task are so; `slimjobs repack` looks at each")
     cells = [
         [place.where, *(f"{shown(place.values[name])} ({place.sources[name]})" for name in NAMES)] for place in limits
     ]
     tables.show("Limits, and where they come from", tables.texts("where", *NAMES), cells)
 
 
+def _by_certainty(found: str, jobs: int, likely: int) -> list[tuple[str, int]]:
+    return [row for row in ((found, jobs - likely), (f"{found}, likely", likely)) if row[1]]
+
+
 def _as_json(findings: Sequence[Finding], formats: Formats, limits: Sequence[Place]) -> dict[str, Any]:
     return {
         "findings": [{**finding._asdict(), "level": LEVELS[finding.level]} for finding in findings],
         "payloads": [
-            {**name._asdict(), "format": found, "jobs": jobs}
+            {**name._asdict(), "format": found, "jobs": jobs, "likely": formats.likely[name, found]}
             for name, counts in sorted(formats.by_name.items())
             for found, jobs in counts.items()
         ],
-        "assumed": formats.assumed,
         "limits": [place._asdict() for place in limits],
     }

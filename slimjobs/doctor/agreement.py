@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slimjobs.backlog.formats import OTHER, REQUEUEABLE
 from slimjobs.doctor.findings import CRITICAL, OK, WARNING, Finding
 from slimjobs.marks import PICKLE, SLIM
+from slimjobs.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,15 +59,15 @@ def check_queue(queue: str, fleet: Fleet) -> Iterator[Finding]:
     problems = [
         *_check_writers(subject, writers),
         *_check_workers(subject, queue, workers, written),
-        *_check_leftovers(subject, workers, written, fleet.formats.on(queue, REQUEUEABLE)[PICKLE]),
+        *_check_leftovers(subject, queue, workers, written, fleet.formats),
         *_check_scheduler(subject, queue, fleet),
     ]
     if problems:
         yield from problems
         return
     formats = ", ".join(sorted(written)) or "nothing"
-    read_by = _listed([worker.name for worker in workers]) if workers else "no worker, which is not running"
-    yield Finding(subject, OK, f"{formats} is written, and read by {read_by}")
+    words = f"it is read by {_listed([worker.name for worker in workers])}" if workers else "no worker is there"
+    yield Finding(subject, OK, f"{formats} is written or in flight, and {words}")
 
 
 def check_processes(fleet: Fleet) -> Iterator[Finding]:
@@ -77,14 +78,17 @@ def check_processes(fleet: Fleet) -> Iterator[Finding]:
         words = f"they run slimjobs {' and '.join(versions)}"
         yield Finding("workers", WARNING, words, "Restart those of the old release once the new one is out.")
     if not fleet.uses_slimjobs:
-        yield Finding("application", OK, "nothing of slimjobs is in use here yet; docs/rollout.md has the steps")
+        counts = any(isinstance(writer.queue, Queue) for writer in fleet.writers)
+        words = "slimjobs counts, and writes nothing slim yet" if counts else "nothing of slimjobs is in use here yet"
+        yield Finding("application", OK, f"{words}; docs/rollout.md has the steps")
 
 
 def _written(queue: str, writers: Sequence[Writer], fleet: Fleet) -> dict[str, list[str]]:
     """Return who writes each format to a queue, in words; what is in flight is written by somebody too."""
     written: dict[str, list[str]] = {}
     for writer in writers:
-        written.setdefault(writer.format, []).append(writer.where)
+        where = writer.where if writer.task else f"the queue {writer.where}"
+        written.setdefault(writer.format, []).append(where)
     for process, tasks in fleet.crons:
         if any(task.queue == queue for task in tasks):
             kind = SLIM if process.mark else PICKLE
@@ -140,11 +144,12 @@ def _fix(kind: str, reads: set[str]) -> str:
 
 
 def _check_leftovers(
-    subject: str, workers: Sequence[Process], written: dict[str, list[str]], failed: int
+    subject: str, queue: str, workers: Sequence[Process], written: dict[str, list[str]], formats: Formats
 ) -> Iterator[Finding]:
+    failed = formats.on(queue, REQUEUEABLE)[PICKLE]
     readers = [worker.name for worker in workers if worker.mark is not None and worker.mark.reads_pickle]
     slim = [worker for worker in workers if worker.mark and worker.mark.format == SLIM]
-    if readers and PICKLE not in written and not failed:
+    if readers and PICKLE not in written and not failed and not formats.not_looked_at(queue):
         words = f"no pickled job is left, and {_listed(readers)} would run one"
         yield Finding(subject, WARNING, words, "Switch SLIMJOBS_READ_PICKLE, or read_pickle=True, off.")
     if failed and slim and not readers:
