@@ -103,7 +103,7 @@ class Session:
             try:
                 options_of(item, self._options)
             except pytest.UsageError as error:
-                pytest.fail(str(error), pytrace=False)
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
