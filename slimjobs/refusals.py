@@ -12,15 +12,19 @@ import time
 from collections import Counter
 from multiprocessing import util
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool, UnixDomainSocketConnection
+from redis.retry import Retry
 
 from slimjobs import entries
 from slimjobs.entries import Entry
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 _KEPT_SECONDS = 10.0
+# How long a process that ends waits for a connection, and then for an answer.
+_EXIT_SECONDS = 1.0
 
 
 class _Pending:
@@ -75,6 +79,24 @@ def flush_all() -> None:
         flush(pending.connection)
 
 
+def flush_at_exit() -> None:
+    """Write what is not written yet, as far as Redis answers soon: a process is not to hang for a count."""
+    for pending in list(_pending.values()):
+        waiting = take(pending.connection)
+        if waiting and entries.runs_scripts(pending.connection):
+            pool = _hasty(pending.connection.connection_pool)
+            entries.send(Redis(connection_pool=pool), waiting)
+            pool.disconnect()
+
+
+def _hasty(pool: ConnectionPool) -> ConnectionPool:
+    """Return a pool of the same settings, whose connections give up soon."""
+    options = {**pool.connection_kwargs, "socket_timeout": _EXIT_SECONDS, "retry": Retry(NoBackoff(), 0)}
+    if not issubclass(pool.connection_class, UnixDomainSocketConnection):
+        options["socket_connect_timeout"] = _EXIT_SECONDS
+    return ConnectionPool(connection_class=pool.connection_class, **options)
+
+
 def forget() -> None:
     """Forget what is not written yet."""
     global _lock  # noqa: PLW0603  # after a fork another thread of the parent may hold it for ever
@@ -85,7 +107,7 @@ def forget() -> None:
 _lock = Lock()
 _pending: dict[Any, _Pending] = {}
 
-atexit.register(flush_all)
+atexit.register(flush_at_exit)
 os.register_at_fork(after_in_child=forget)  # it is the parent's to write
 # The processes of multiprocessing end without running exit handlers, but with finalizers of their own.
-util.register_after_fork(_Pending, lambda _: util.Finalize(None, flush_all, exitpriority=0))
+util.register_after_fork(_Pending, lambda _: util.Finalize(None, flush_at_exit, exitpriority=0))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import rq
 import sample_app
-from queue_samples import count, run_python, snapshot
+from mirakuru import TCPExecutor
+from port_for import get_port
+from queue_samples import DEADLINE_SECONDS, count, python, run_python, snapshot
 from rq.job import Job as RQJob
 
 import slimjobs
@@ -22,8 +26,11 @@ from slimjobs import (
     Serializer,
     UnsupportedTypeError,
 )
+from slimjobs.demo.redis_server import find_redis_server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
 TASK = "sample_app.record"
@@ -328,6 +335,34 @@ def test_refusals_of_a_process_are_counted_when_it_ends(redis: Redis, redis_url:
     )
 
     assert count(redis, "queue_samples.give").refused == 2
+
+
+REFUSES_AND_ENDS = """
+import multiprocessing, signal, slimjobs, queue_samples
+redis = Redis.from_url(os.environ[queue_samples.URL_VARIABLE], socket_timeout=None)
+def refuse():
+    queue_samples.refuse(slimjobs.Queue("q", connection=redis))
+    os.kill({server_pid}, signal.SIGSTOP)
+Child = multiprocessing.get_context("fork").Process
+"""
+
+
+@pytest.mark.parametrize("process", ["refuse()", "child = Child(target=refuse); child.start(); child.join()"])
+def test_a_process_ends_though_redis_does_not_answer(tmp_path: Path, process: str) -> None:
+    port = get_port(None)
+    assert port is not None
+    command = [find_redis_server() or "redis-server", "--port", str(port), "--save", ""]
+    with TCPExecutor(command, host="127.0.0.1", port=port, timeout=DEADLINE_SECONDS, cwd=tmp_path) as server:
+        assert server.process is not None
+        server_pid = server.process.pid
+        code = REFUSES_AND_ENDS.format(server_pid=server_pid) + process
+        with python(code, f"redis://127.0.0.1:{port}/0") as ending:
+            try:
+                _, errors = ending.communicate(timeout=30)
+            finally:
+                os.kill(server_pid, signal.SIGCONT)
+    assert ending.returncode == 0, errors
+    assert "the ledger could not be written (TimeoutError)" in errors
 
 
 def test_a_fork_counts_its_own_refusals_and_not_its_parents(redis: Redis, redis_url: str) -> None:
