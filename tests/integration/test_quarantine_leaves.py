@@ -10,7 +10,7 @@ import pytest
 import queue_samples
 import rq
 from backlog_samples import note_run
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.scheduler import RQScheduler
 
 import slimjobs
@@ -104,7 +104,7 @@ def test_jobs_that_wait_for_one_another_go_and_come_in_turn(
 
 def test_a_job_that_no_registry_of_its_queue_lists_is_left(queue: rq.Queue, redis: Redis, aside: Aside) -> None:
     for name, origin in (("nowhere", ""), ("elsewhere", "other")):
-        job = Job.create(note_run, [name], connection=redis, id=name, origin=origin)
+        job = Job.create(note_run, [name], connection=redis, id=name, origin=origin, status=JobStatus.SCHEDULED)
         queue.schedule_job(job, datetime.now(timezone.utc))
     output = aside("scheduled")
     for name in ("nowhere", "elsewhere"):
