@@ -225,3 +225,20 @@ def test_a_dependent_that_was_requeued_meanwhile_does_not_run_again(
     work(queue)
     run("restore", tmp_path / "jobs", "--apply")
     assert work(queue) == [b"last", b"first"]
+
+
+def test_a_job_that_waits_for_several_comes_back_behind_those_of_its_file(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    other = rq.Queue("other", connection=redis)
+    root, second = other.enqueue(note_run, "root"), queue.enqueue(note_run, "second")
+    first = queue.enqueue(note_run, "first", depends_on=root, job_id="first")
+    last = queue.enqueue(note_run, "last", depends_on=[first, second], job_id="last")
+    redis.hset(last.key, "created_at", "2020-01-01T00:00:00.000000Z")  # it goes before what it waits for
+    run("quarantine", "--state", "deferred", "--to", tmp_path / "jobs", "--apply")
+    output = run("restore", tmp_path / "jobs", "--apply", status=1)
+    assert "last: left where it is, it waits for first, which is not back" in output
+    assert work(queue) == [b"second"]
+    run("restore", tmp_path / "jobs", "--apply")
+    work(other)
+    assert work(queue) == [b"second", b"root", b"first", b"last"]
