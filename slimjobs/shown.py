@@ -24,6 +24,8 @@ class ShownJob(StoredJob):
             return super().get_call_string()
         except DeserializationError as error:
             return f"<{str(error).splitlines()[0]}>"
+        except RecursionError:  # a forged payload can be nested deeper than Python shows
+            return f"<job {self.id}: its call is nested too deeply to be shown>"
 
     def return_value(self, refresh: bool = False) -> Any:
         """Return what the job's function returned; see `rq.job.Job.return_value`.

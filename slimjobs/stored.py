@@ -12,6 +12,7 @@ from rq.serializers import resolve_serializer
 
 from slimjobs import fields
 from slimjobs.calls import task_of
+from slimjobs.codec import NO_LIMIT, Refused, weigh
 from slimjobs.compression import compress, inflate
 from slimjobs.errors import PayloadDecodeError, SlimjobsError
 from slimjobs.logs import damage_warnings, logger
@@ -161,6 +162,10 @@ class StoredJob(PresentJob):
         try:
             meta = self.serializer.loads(stored)
             problem = None if isinstance(meta, dict) else "it is no dict"
+            if self.serializer is Serializer:
+                weigh(meta, NO_LIMIT)  # RQ writes it again
+        except Refused as refused:
+            problem = refused.error.problem
         except Exception as error:  # noqa: BLE001  # of many kinds, one for each serializer
             problem = fields.describe(error)
         if problem is None:

@@ -221,10 +221,24 @@ def _find_member(enum: EnumMeta, key: Any, missing: Inert) -> Any:
         return enum.__members__.get(key, missing)
     if not issubclass(enum, Flag):
         return missing
+    known = enum._value2member_map_
+    kept = len(known)
     try:
-        return enum(key)
+        member: Any = enum(key)
     except (ValueError, TypeError):
         return missing
+    if isinstance(member, int) and not _has_known_bits(enum, key):
+        # Python keeps what it makes for bits that no member has, as many as were ever asked for.
+        while len(known) > kept:
+            known.popitem()
+    return member
+
+
+def _has_known_bits(enum: type[Flag], key: int) -> bool:
+    bits = 0
+    for member in enum.__members__.values():
+        bits |= int(member.value)
+    return key >= 0 and not key & ~bits
 
 
 # What the encoder writes without asking here.

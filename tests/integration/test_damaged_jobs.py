@@ -334,6 +334,24 @@ def test_no_default_takes_the_place_of_what_a_job_was_told(queue: Queue, field: 
     assert job.redis.hget(KEY, field) == b"\xff\xfe"
 
 
+def test_what_is_nested_more_deeply_than_anybody_writes_is_shown_and_written_back(queue: Queue) -> None:
+    job = queue.enqueue(queue_samples.give, 1, job_id=JOB_ID)
+    call = b"\xc1\x01\x94\xb2queue_samples.give\xc0\x91" + b"\x91" * 1000 + b"\x01\x80"
+    meta = b"\xc1\x01\x91\x81\xa1a" + b"\x91" * 400 + b"\x01"
+    queue.connection.hset(job.key, mapping={"data": call, "meta": meta})
+
+    found = fetch(queue)
+    # Python shows it in full from 3.12 on.
+    assert str(found.get_call_string()).startswith(
+        (f"<job {JOB_ID}: its call is nested too deeply", "queue_samples.give(")
+    )
+    assert found.unreadable == {"meta": "nested more than 256 levels deep, or contains itself"}
+    found.save()
+    assert queue.connection.hmget(job.key, "data", "meta") == [call, meta]
+    run_worker(SimpleWorker, queue.name, queue.connection)
+    assert found.get_status() == "failed"
+
+
 def test_a_payload_that_nobody_looks_at_is_not_even_inflated(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = enqueue_damaged(queue, "data", PAYLOAD_DAMAGES["cut off when compressed"])
     monkeypatch.setattr(stored_module, "inflate", None)

@@ -12,6 +12,7 @@ import zlib
 from itertools import islice
 from typing import Any
 
+import codec_samples
 import msgpack
 import pytest
 import sample_app
@@ -337,11 +338,15 @@ def test_flags_of_many_bits_do_not_hang(name: str, numbers: list[int]) -> None:
 
 
 def test_decoding_flags_keeps_nothing() -> None:
-    before = len(sample_app.Channel._value2member_map_)
+    both = codec_samples.Permission(3)
+    kinds = (sample_app.Channel, codec_samples.Permission)
+    before = [len(kind._value2member_map_) for kind in kinds]
     for number in range(1000, 2000):
         Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", number]))
         Serializer.loads(payload([MARK_ENUM, "sample_app:Channel", number]))
-    assert len(sample_app.Channel._value2member_map_) == before
+    assert [len(kind._value2member_map_) for kind in kinds] == before
+    assert Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", 3])) is both
+    assert Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", 1000])) == codec_samples.Permission(1000)
 
 
 NO_ZONES = [
