@@ -86,7 +86,7 @@ class _ValueSerializer(Serializer):
 def writing_values(job: RQJob) -> Iterator[None]:
     """Let RQ write meta and results of a job, and no call."""
     serializer = job.serializer
-    if serializer is Serializer:
+    if format_of(serializer) is SLIM:
         job.serializer = _ValueSerializer
     try:
         yield
