@@ -228,8 +228,9 @@ def test_a_dependent_that_was_requeued_meanwhile_does_not_run_again(
 
 
 def test_a_job_that_waits_for_several_comes_back_behind_those_of_its_file(
-    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(quarantine_module, "_BATCH_JOBS", 1)
     other = rq.Queue("other", connection=redis)
     root, second = other.enqueue(note_run, "root"), queue.enqueue(note_run, "second")
     first = queue.enqueue(note_run, "first", depends_on=root, job_id="first")
