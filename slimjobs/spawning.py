@@ -46,8 +46,12 @@ class SpawningWorker(RQSpawnWorker):
 
     def bootstrap(self, *args: Any, **options: Any) -> None:
         """Begin to work, see `rq.Worker.bootstrap`; what cannot be handed to a process raises before a job is taken."""
-        pickle.dumps(self._told())
+        if not hasattr(RQSpawnWorker, "_dump_worker_config"):  # which RQ calls here since 3.0
+            self._dump_worker_config()
         super().bootstrap(*args, **options)
+
+    def _dump_worker_config(self) -> bytes:
+        return pickle.dumps(self._told())
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
         """Start the process that runs a job; see `rq.SpawnWorker.fork_work_horse`."""
