@@ -162,6 +162,25 @@ def test_a_decorated_task_on_a_stock_queue_waits_too(way: Any, serializer: Any, 
     assert [job.return_value() for job in fetched] == ["stock"] * len(jobs)
 
 
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_a_decorated_task_on_a_queue_of_ours_with_another_serializer_waits_too(
+    redis: Redis, shop: Any, serializer: str
+) -> None:
+    queue = Queue("mine", connection=redis, serializer=serializer)
+    task = slimjobs.job(queue)(first_subject.__wrapped__)  # type: ignore[attr-defined]
+    with transaction.atomic():
+        task.enqueue([email(shop)])
+        undo()
+    with transaction.atomic():
+        job = task.enqueue([email(shop, subject="mine")])
+        assert queue.job_ids == []
+
+    assert queue.job_ids == [job.id]
+    assert count(redis, f"{__name__}.first_subject").jobs == 1
+    run_worker(rq.SimpleWorker, "mine", redis, serializer=queue.serializer)
+    assert job.return_value() == "mine"
+
+
 def test_a_query_of_too_many_rows_is_counted_as_refused_on_a_stock_queue_too(redis: Redis, shop: Any) -> None:
     shop.Email.everything.bulk_create([shop.Email(subject="news") for _ in range(50)])
     for queue in (rq.Queue("stock", connection=redis), Queue("slim", connection=redis)):
