@@ -82,10 +82,10 @@ def test_what_redis_forbids_leaves_all_jobs_whole(
 def test_a_job_is_left_that_another_waits_for_together_with_others(
     redis: Redis, queue: rq.Queue, aside: Aside, tmp_path: Path
 ) -> None:
-    first, second = (queue.enqueue(note_run, name, job_id=name) for name in ("first", "second"))
+    first = queue.enqueue(note_run, "first", job_id="first", meta={"note": "x" * 5_000})
+    second = queue.enqueue(note_run, "second", job_id="second")
     queue.enqueue(note_run, "last", job_id="last", depends_on=[first, second])
-    redis.hset(first.key, "description", "app.large()")
-    output = aside(task="app.large")
+    output = aside(larger_than="4KiB")
     assert "first: left where it is, last waits for it and for others, and would run without it" in output
     assert work(queue) == [b"first", b"second", b"last"]
 

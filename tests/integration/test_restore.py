@@ -64,9 +64,9 @@ def test_what_redis_forbids_leaves_all_as_it_is(
     command: str, redis: Redis, redis_url: str, queue: rq.Queue, tmp_path: Path, run: Run
 ) -> None:
     for number in range(3):
-        queue.enqueue(note_run, f"job-{number}", job_id=f"job-{number}")
-    redis.hset("rq:job:job-1", "description", "app.large()")
-    run("quarantine", "--task", "app.large", "--to", tmp_path / "jobs", "--apply")
+        meta = {"note": "x" * 5_000 * (number == 1)}
+        queue.enqueue(note_run, f"job-{number}", job_id=f"job-{number}", meta=meta)
+    run("quarantine", "--larger-than", "4KiB", "--to", tmp_path / "jobs", "--apply")
     before = dump(redis)
     redis.acl_setuser(
         "few", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all"], commands=[f"-{command}"]

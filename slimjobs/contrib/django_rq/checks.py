@@ -121,7 +121,8 @@ def _check_classes(named: _Named) -> Iterator[checks.CheckMessage]:
         )
     if ours and not issubclass(named.worker, _DjangoDefaults):
         yield checks.Warning(
-            f"{_listed(ours)} of slimjobs, but WORKER_CLASS is not: rqworker would read with RQ's own serializer.",
+            f"{_listed(ours)} of slimjobs, but WORKER_CLASS is not: what a job leaves for the end of a request would "
+            "never be enqueued, and `slimjobs doctor` not know what rqworker reads.",
             hint=f'Set RQ = {{"WORKER_CLASS": "{_PACKAGE}.Worker"}}.',
             id="slimjobs.W003",
         )
