@@ -162,9 +162,9 @@ def test_a_decorated_task_on_a_stock_queue_waits_too(way: Any, serializer: Any, 
     assert [job.return_value() for job in fetched] == ["stock"] * len(jobs)
 
 
-@pytest.mark.parametrize("serializer", ["pickle", "json"])
+@pytest.mark.parametrize("serializer", ["rq.serializers.DefaultSerializer", "rq.serializers.JSONSerializer"])
 def test_a_decorated_task_on_a_queue_of_ours_with_another_serializer_waits_too(
-    redis: Redis, shop: Any, serializer: str
+    redis: Redis, shop: Any, serializer: Any
 ) -> None:
     queue = Queue("mine", connection=redis, serializer=serializer)
     task = slimjobs.job(queue)(first_subject.__wrapped__)  # type: ignore[attr-defined]
