@@ -221,16 +221,15 @@ def _find_member(enum: EnumMeta, key: Any, missing: Inert) -> Any:
         return enum.__members__.get(key, missing)
     if not issubclass(enum, Flag):
         return missing
-    known = enum._value2member_map_
-    kept = len(known)
+    was_known = key in enum._value2member_map_
     try:
         member: Any = enum(key)
     except (ValueError, TypeError):
         return missing
-    if isinstance(member, int) and not _has_known_bits(enum, key):
-        # Python keeps what it makes for bits that no member has, as many as were ever asked for.
-        while len(known) > kept:
-            known.popitem()
+    if not was_known and isinstance(member, int) and not _has_known_bits(enum, key):
+        # Python keeps what it makes for bits that no member has, as many as were ever asked for. Those of single bits,
+        # which Python 3.10 makes too, are few, and take long to make again.
+        enum._value2member_map_.pop(int(member), None)
     return member
 
 

@@ -344,7 +344,8 @@ def test_decoding_flags_keeps_nothing() -> None:
     for number in range(1000, 2000):
         Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", number]))
         Serializer.loads(payload([MARK_ENUM, "sample_app:Channel", number]))
-    assert [len(kind._value2member_map_) for kind in kinds] == before
+    bits = (2000).bit_length()  # Python 3.10 has a member for each
+    assert all(len(kind._value2member_map_) <= number + bits for kind, number in zip(kinds, before, strict=True))
     assert Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", 3])) is both
     assert Serializer.loads(payload([MARK_ENUM, "codec_samples:Permission", 1000])) == codec_samples.Permission(1000)
 
