@@ -23,7 +23,9 @@ pytest.importorskip("django")
 
 pytestmark = pytest.mark.slow
 
-# Nobody sets Django up in the workers: the environment names its settings.
+# A worker of most deployments has Django set up; where nobody does so, the environment names its settings, and each work
+# horse does it for itself.
+SET_UP, NOT_SET_UP = "shop.ready", "django.contrib.auth.hashers"  # the latter can be imported before
 MIGRATE = "import pathlib, sys; from shop import databases; databases.set_up(pathlib.Path(sys.argv[1]))"
 MAKE_EMAIL = """
 import sys, django
@@ -43,7 +45,7 @@ class Shop(Processes):
             "shop",
             redis,
             redis_url,
-            "django.contrib.auth.hashers",  # of Django, what can be imported before it is set up
+            NOT_SET_UP,
             DJANGO_SETTINGS_MODULE="shop.settings",
             SHOP_DIRECTORY=str(directory),
             SHOP_DATABASE_URL=server.url if server is not None else None,
@@ -84,6 +86,7 @@ def check(shop: Shop, expected: dict[str, Any]) -> None:
 def test_exactly_the_jobs_of_committed_transactions_run_and_find_their_rows(
     running: Shop, scenario: str, jobs: int, kept: int
 ) -> None:
+    running.preloaded = (SET_UP,)
     with running.workers(2):
         expected = running.traffic(scenario)
 

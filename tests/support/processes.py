@@ -49,7 +49,7 @@ class Processes:
 
     def __init__(self, queue: str, redis: Redis, redis_url: str, *preloaded: str, **environment: str | None) -> None:
         self.queue = queue
-        self._preloaded = ",".join(preloaded)
+        self.preloaded = preloaded
         self.redis = redis
         path = os.pathsep.join([str(SUPPORT_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
         changed = {"PYTHONPATH": path, URL_VARIABLE: redis_url, **environment}
@@ -73,7 +73,7 @@ class Processes:
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
         """Have workers at work, and let them finish what is left at the end."""
-        processes = [self.start("-c", WORKER, self.queue, self._preloaded) for _ in range(count)]
+        processes = [self.start("-c", WORKER, self.queue, ",".join(self.preloaded)) for _ in range(count)]
         try:
             for _ in processes:
                 assert self.redis.blpop(["workers"], timeout=DEADLINE_SECONDS)
@@ -86,4 +86,4 @@ class Processes:
 
     def work_off(self) -> None:
         """Run a worker until the queue is empty."""
-        self.run("-c", WORKER, self.queue, self._preloaded, "burst")
+        self.run("-c", WORKER, self.queue, ",".join(self.preloaded), "burst")
