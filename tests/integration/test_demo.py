@@ -136,6 +136,7 @@ def test_a_redis_that_is_not_there_is_explained(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_slim_side_that_cannot_enqueue_is_told_of(tmp_path: Path) -> None:
     ended = run_demo(folder=tmp_path, environment={"SLIMJOBS_MAX_BYTES": "100"})
     assert ended.returncode == 2
@@ -143,6 +144,7 @@ def test_a_slim_side_that_cannot_enqueue_is_told_of(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_every_process(tmp_path: Path, number: signal.Signals) -> None:
