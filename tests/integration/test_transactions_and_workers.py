@@ -23,9 +23,9 @@ pytest.importorskip("django")
 
 pytestmark = pytest.mark.slow
 
-# A worker of most deployments has Django set up; where nobody does so, the environment names its settings, and each work
-# horse does it for itself.
-SET_UP, NOT_SET_UP = "shop.ready", "django.contrib.auth.hashers"  # the latter can be imported before
+# The worker of most deployments sets Django up. Where it does not, the environment names its settings, and each work
+# horse does it for itself; of Django, the worker has imported what can be before.
+SET_UP, NOT_SET_UP = "shop.ready", "django.contrib.auth.hashers"
 MIGRATE = "import pathlib, sys; from shop import databases; databases.set_up(pathlib.Path(sys.argv[1]))"
 MAKE_EMAIL = """
 import sys, django
