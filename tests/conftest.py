@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import fakeredis
 import hypothesis
 import pytest
+import queue_samples
 from plugin_project import Project
 from postgres_server import PostgresServer, run_postgres_server
 from pytest_redis import factories
 from redis import Redis
+from rq import Queue
 from rq_versions import RQ
 
 from slimjobs import commit, fetches, limits, logs, policies, refusals, registry
+from slimjobs.cli.main import main
 from slimjobs.codec import values
 from slimjobs.demo.redis_server import find_redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Tests that measure time would fail where others use the machine.
@@ -84,6 +87,30 @@ def redis(redis_url: str) -> Iterator[Redis]:
     yield connection
     connection.flushdb()
     connection.close()
+
+
+@pytest.fixture
+def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """The queue `mail` of stock RQ, in the Redis that commands find in their environment."""
+    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("PYTHONPATH", str(queue_samples.SUPPORT_FOLDER))  # for the processes that they start
+    # What runs in the process of the tests would leave it so.
+    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)
+    for command in ("quarantine", "restore", "repack"):
+        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
+    return Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that ends with a given status, and return its output."""
+
+    def run(*arguments: Any, status: int = 0) -> str:
+        assert main([str(each) for each in arguments]) == status
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture

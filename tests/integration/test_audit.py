@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import backlog_samples
 import pytest
-import queue_samples
 import rq
 from rq.registry import CanceledJobRegistry
 
@@ -33,16 +32,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    return rq.Queue("mail", connection=redis)
-
-
-@pytest.fixture
-def audit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)  # the process of the tests would stay so
-
+def audit(capsys: pytest.CaptureFixture[str], queue: rq.Queue) -> Run:
     def run(*arguments: str, status: int = 0) -> Any:
         assert main(["audit", *arguments]) == status
         output = capsys.readouterr().out

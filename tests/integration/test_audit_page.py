@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import backlog_samples
 import outage_samples
 import pytest
-import queue_samples
 import rq
 from headless import CHROMEDRIVER, CHROMIUM, Browser, run_browser
 
@@ -109,14 +108,6 @@ class Source(HTMLParser):
 
     def all(self, attribute: str) -> list[str]:
         return [value for _, attributes in self.tags if (value := attributes.get(attribute)) is not None]
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)  # the process of the tests would stay so
-    return rq.Queue("mail", connection=redis)
 
 
 @pytest.fixture

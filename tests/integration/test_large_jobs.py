@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import queue_samples
-import rq
 from queue_samples import Letter
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -22,6 +21,7 @@ from slimjobs.cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import rq
     from redis import Redis
 
 # Three times this, as redis-py needs for a value, would be more than the memory that is allowed here.
@@ -34,16 +34,6 @@ from slimjobs.cli.main import main
 assert main(sys.argv[1:]) == 0
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
-    for command in ("quarantine", "restore", "repack"):  # the process of the tests would stay so
-        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
-    return rq.Queue("mail", connection=redis)
 
 
 def peak_kibibytes(*arguments: Any) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import backlog_samples
 import pytest
-import queue_samples
 import rq
 from redis.client import Pipeline
 from redis.exceptions import WatchError
@@ -35,24 +34,6 @@ if TYPE_CHECKING:
     from slimjobs.backlog.rows import JobRow
 
     Run = Callable[..., str]
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    for command in ("quarantine", "restore"):  # the process of the tests would stay so
-        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
-    return rq.Queue("mail", connection=redis)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: Any, status: int = 0) -> str:
-        assert main([str(each) for each in arguments]) == status
-        return capsys.readouterr().out
-
-    return run
 
 
 def all_of(redis: Redis) -> dict[str, Any]:

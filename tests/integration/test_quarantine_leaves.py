@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-import queue_samples
-import rq
-from backlog_samples import note_run
+from backlog_samples import note_run, work
 from rq.job import Job, JobStatus
 from rq.scheduler import RQScheduler
 
@@ -22,20 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import rq
     from redis import Redis
 
     Aside = Callable[..., str]
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    for command in ("quarantine", "restore"):  # the process of the tests would stay so
-        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
-    return rq.Queue("mail", connection=redis)
 
 
 @pytest.fixture
@@ -50,13 +40,6 @@ def aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Aside:
         return captured.out + captured.err
 
     return aside
-
-
-def work(queue: rq.Queue) -> list[bytes]:
-    """Run what is queued, and return which jobs have run so far."""
-    rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
-    runs: Any = queue.connection.lrange("runs", 0, -1)
-    return list(runs)
 
 
 @pytest.mark.parametrize("command", ["unlink", "lrem", "zrem", "srem", "sadd"])

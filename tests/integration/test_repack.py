@@ -8,12 +8,10 @@ import subprocess
 import sys
 import zlib
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import queue_samples
-import rq
 from queue_samples import Letter
 
 import slimjobs
@@ -26,21 +24,13 @@ from slimjobs.codec import MAGIC
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import rq
     from redis import Redis
 
     Run = Callable[..., str]
 
 LARGE = "".join(f"{number:06}" for number in range(20_000))
 ROOM_BYTES = 2 * 2**30
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
-    monkeypatch.setattr("slimjobs.cli.repack.stand_back", lambda: None)  # the process of the tests would stay so
-    return rq.Queue("mail", connection=redis)
 
 
 @pytest.fixture

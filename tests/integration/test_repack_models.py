@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import queue_samples
-import rq
 
 import slimjobs
 from slimjobs.cli.main import main
@@ -16,6 +13,7 @@ from slimjobs.cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import rq
     from redis import Redis
 
     Run = Callable[..., str]
@@ -23,15 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LARGE = "".join(f"{number:06}" for number in range(100_000))
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("PYTHONPATH", str(Path(queue_samples.__file__).parent))
-    monkeypatch.setattr("slimjobs.cli.repack.stand_back", lambda: None)  # the process of the tests would stay so
-    return rq.Queue("mail", connection=redis)
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 import backlog_samples
 import pytest
-import queue_samples
 import rq
-from backlog_samples import note_run
+from backlog_samples import note_run, work
 from rq.group import Group
 from rq.job import Dependency
 from rq.registry import clean_registries
@@ -17,7 +16,6 @@ from rq_versions import RateLimit, needs_rate_limits
 
 from slimjobs.backlog import quarantine as quarantine_module
 from slimjobs.backlog.snapshots import take
-from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,31 +24,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     Run = Callable[..., str]
-
-
-@pytest.fixture
-def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> rq.Queue:
-    monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    for command in ("quarantine", "restore"):  # the process of the tests would stay so
-        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
-    return rq.Queue("mail", connection=redis)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: Any, status: int = 0) -> str:
-        assert main([str(each) for each in arguments]) == status
-        return capsys.readouterr().out
-
-    return run
-
-
-def work(queue: rq.Queue) -> list[bytes]:
-    """Run what is queued, and return which jobs have run so far."""
-    rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
-    runs: Any = queue.connection.lrange("runs", 0, -1)
-    return list(runs)
 
 
 def dump(redis: Redis) -> dict[str, Any]:

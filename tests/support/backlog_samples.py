@@ -37,6 +37,13 @@ def note_run(name: str) -> None:
     rows().rpush("runs", name)
 
 
+def work(queue: rq.Queue) -> list[bytes]:
+    """Run what is queued, and return the names of the jobs that have run so far."""
+    rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
+    runs: Any = queue.connection.lrange("runs", 0, -1)
+    return list(runs)
+
+
 def look_around(*_: Any) -> None:
     """Leave what a scan finds while this job runs."""
     found = [job for step in Scan(rows(), more_than=-1) for job in step.rows]
