@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
@@ -167,7 +168,8 @@ def test_redis_tells_how_long_it_was_held_up(redis: Redis, clock: Clock) -> None
     walk = Walk(redis, clock, took_microseconds=None)
 
     assert walk.jobs == JOBS
-    assert min(walk.took) > 10
+    assert min(walk.took) >= 1  # microseconds; the last step may find next to nothing
+    assert statistics.median(walk.took) > 10
 
 
 def test_a_step_has_fewer_keys_where_redis_takes_longer_for_each() -> None:

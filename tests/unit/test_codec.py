@@ -86,6 +86,7 @@ def test_arguments_come_back_equal_and_of_the_same_type(first: Any, second: Any)
     assert canonical(kwargs) == canonical({"named": second})
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(values)
 def test_what_was_read_is_written_to_the_same_bytes_unless_sets_change_their_order(value: Any) -> None:
