@@ -68,7 +68,7 @@ def add_parser(commands: parsers.Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--max-late",
         type=kinds.seconds,
-        default=300.0,
+        default=Bounds.late_seconds,
         metavar="TIME",
         help="how late a due job may be, or for how long a queue may stand still (default: 5m)",
     )
