@@ -89,8 +89,11 @@ class PayloadTooLargeError(SlimjobsError, ValueError):
 
     def describe(self) -> str:
         """Return both numbers, and the largest parts by path."""
-        size, limit = format_pair(self.size_bytes or 0, self.limit_bytes or 0)
-        text = f"payload is {'at least ' if self.at_least else ''}{size}, limit is {limit}"
+        size_bytes, about = self.size_bytes or 0, "at least " if self.at_least else ""
+        if self.at_least and self.parts and self.parts[0][1] > size_bytes:  # by a sample of it
+            size_bytes, about = self.parts[0][1], "about "
+        size, limit = format_pair(size_bytes, self.limit_bytes or 0)
+        text = f"payload is {about}{size}, limit is {limit}"
         return f"{text}; {describe_parts(self.parts)}" if self.parts else text
 
 

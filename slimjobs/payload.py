@@ -108,8 +108,8 @@ class Format:
         return False
 
     def travels_as(self, value: Any) -> Any:
-        """Return what is written of a value, as far as that is not what it holds; None for a few bytes."""
-        return None if registry.is_registered(value) else content_of(value)
+        """Return what is written of a value: the ref of a model, what its own `encode` makes of it, else itself."""
+        return registry.dehydrate(value) or content_of(value)
 
     def measure(self, call: Call) -> tuple[int, list[Part]]:
         """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""

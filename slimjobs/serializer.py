@@ -19,7 +19,7 @@ from slimjobs.errors import PayloadDecodeError, UnsupportedTypeError
 from slimjobs.limits import for_task, settings
 from slimjobs.parts import measure
 from slimjobs.payload import Format, encode, locate
-from slimjobs.registry import is_registered
+from slimjobs.registry import dehydrate
 from slimjobs.weights import children
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class ForeignFormat(Format):
 
     def measure(self, call: Call) -> tuple[int, list[Part]]:
         """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""
-        return measure(call.parts(), _without_models) if call.is_task else super().measure(call)
+        return measure(call.parts(), _with_refs) if call.is_task else super().measure(call)
 
 
 def format_of(serializer: RQSerializer) -> Format:
@@ -191,8 +191,8 @@ def go_on_with(serializer: Any, stored: bytes) -> Any:
     return Pickle if is_ours and first_byte else serializer
 
 
-def _without_models(value: Any) -> Any:
-    return None if is_registered(value) else value
+def _with_refs(value: Any) -> Any:
+    return dehydrate(value) or value
 
 
 def _is_call(value: Any) -> bool:

@@ -7,6 +7,7 @@ from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.codec import Inert
+from slimjobs.codec.scalars import ENCODERS
 from slimjobs.refs import Ref
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 # Enough to name the culprit, and bounded: some 20 ms however large the call is.
 _MOST_NODES = 10_000
 _MOST_SAMPLED, _LEAST_SAMPLED = 1_000, 8
+_REF_BYTES = 4  # of the array and its marker; its name, key and database come on top
 
 
 def children(value: Any) -> Iterator[tuple[Step, Any]]:  # noqa: PLR0911  # one for each kind
@@ -33,7 +35,9 @@ def children(value: Any) -> Iterator[tuple[Step, Any]]:  # noqa: PLR0911  # one 
         return zip(repeat(".{...}"), value, strict=False)
     if isinstance(value, Inert):
         return iter([(".content", value.content)])
-    if is_dataclass(value) and not isinstance(value, (type, Ref)):
+    if isinstance(value, Ref):
+        return iter(())
+    if is_dataclass(value) and not isinstance(value, type):
         return iter([(f".{each.name}", _attribute(value, each.name)) for each in fields(value)])
     attributes = _attribute(value, "__dict__")
     if type(attributes) is dict and not isinstance(value, type) and not callable(value):
@@ -61,7 +65,7 @@ class Scale:
         self._nodes_left = _MOST_NODES
 
     def weigh(self, value: Any) -> int:
-        """Return the bytes that msgpack takes for a value; one byte for what only its encoder knows."""
+        """Return the bytes that our wire format takes for a value; one byte for what cannot travel in it."""
         total_bytes = 0.0
         pending: list[tuple[Any, float]] = [(value, 1.0)]  # and for how many values each one stands
         seen: dict[int, Any] = {}  # values that were made for this are kept, so that no other gets their id()
@@ -82,6 +86,8 @@ class Scale:
 
     def _open(self, value: Any) -> tuple[int, Sequence[Any], float]:
         """Return a value's bytes without what is inside, and of that some, with for how many each of them stands."""
+        if isinstance(value, Ref):
+            return _REF_BYTES, (value.name, value.pk, value.db), 1.0
         if not isinstance(value, CONTAINERS):
             return 1, [child for _, child in children(value)] if self._nodes_left > 0 else (), 1.0
         items = len(value) * (2 if isinstance(value, dict) else 1)
@@ -116,7 +122,16 @@ def _leaf_bytes(value: Any) -> int | None:
         return length + _header_bytes(length, 31 if isinstance(value, str) else -1)
     if value is None or isinstance(value, (bool, float)):
         return 9 if isinstance(value, float) else 1
-    return _integer_bytes(value) if isinstance(value, int) else None
+    if isinstance(value, int):
+        return _integer_bytes(value)
+    scalar = ENCODERS.get(type(value))
+    if scalar is None:
+        return None
+    try:
+        length = len(scalar[1](value))
+    except Exception:  # noqa: BLE001  # a time zone of the user's can raise anything
+        return None
+    return length + (2 if length in (1, 2, 4, 8, 16) else 3)
 
 
 def _header_bytes(length: int, most_in_one: int, least: int = 2) -> int:

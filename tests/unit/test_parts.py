@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sample_app
@@ -206,7 +210,35 @@ def test_models_are_as_light_as_they_travel() -> None:
     assert named(email, ["y" * 500]) == ["args[1][0]"]
     assert dict(measure(call_parts(email, (), {}), SLIM.travels_as)[1])["self"] < 50
     assert named(sample_app.Order(email, []), "y" * 500) == ["args[1]"]
-    assert named(Ref("app.Email", "x" * 100), "y" * 500) == ["args[1]"]
+    assert named(Ref("app.Email", "x" * 400), "y" * 500) == ["args[1]", "args[0]"]
+
+
+class Zone(tzinfo):
+    """One that cannot travel, and cannot even be asked."""
+
+    def utcoffset(self, _: object) -> timedelta:
+        raise LookupError
+
+
+MOMENT = datetime(2026, 11, 28, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [sample_app.Email(1, body=BIG), Ref("app.Email", 7, "replica"), UUID(int=1), Decimal("1.5"), MOMENT, 1j],
+    ids=lambda item: type(item).__name__,
+)
+def test_what_msgpack_does_not_know_is_weighed_as_it_travels(item: Any) -> None:
+    items = [copy.copy(item) for _ in range(500)]
+    total_bytes, [(path, size_bytes), *_] = measure(call_parts(None, (items, "y" * 1000), {}), SLIM.travels_as)
+    assert path == "args[0]"
+    assert size_bytes == pytest.approx(size_of(items), rel=0.15)
+    assert total_bytes <= size_of((items, "y" * 1000))
+
+
+def test_what_cannot_travel_is_weighed_too() -> None:
+    assert named([datetime(2026, 11, 28, tzinfo=Zone())], BIG) == ["args[1]"]
+    assert named([sample_app.Email(None)], BIG) == ["args[1]"]
 
 
 @settings(max_examples=30, deadline=None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Maker: TypeAlias = sessionmaker[Any] | scoped_session[Any] | Callable[[], Session]
 
 _HINT = (
-    "Call slimjobs.orm.sqlalchemy.configure(sessionmaker) where the worker starts, for example in the tasks' module."
+    "Call configure(sessionmaker) of slimjobs.orm.sqlalchemy where the worker starts, for example in the tasks' module."
 )
 # Where an instance that has lost its session says which one it came from, in InstanceState.info.
 _KEY = "slimjobs.db"
@@ -181,7 +181,7 @@ def _source(db: str | None) -> _Source:
         alias = "" if db is None else f", db={db!r}"
         raise ConfigurationError(
             f"SQLAlchemy models cannot be loaded: there is no sessionmaker{'' if db is None else f' for {db!r}'}",
-            hint=f"Call slimjobs.orm.sqlalchemy.configure(sessionmaker{alias}) in a module that the worker imports.",
+            hint=f"Call configure(sessionmaker{alias}) of slimjobs.orm.sqlalchemy in a module that the worker imports.",
         )
     return source
 

@@ -14,28 +14,21 @@ def fetch_email(pk):
 
 
 def before(text):
-    global email, Invitation, Letter, Session
+    global Invitation, Letter, Session
     if "Invitation.objects" in text:
         import page_django
         import page_sqlalchemy
         from sqlalchemy import create_engine
         from sqlalchemy.orm import sessionmaker
 
-        from slimjobs.orm.sqlalchemy import configure
-
         Invitation, Letter = page_django.set_up(), page_sqlalchemy.Email
         engine = create_engine("sqlite:///letters.sqlite")
         page_sqlalchemy.Base.metadata.create_all(engine)
         Session = sessionmaker(engine)
-        configure(Session)
         with Session() as session:
             session.add(Letter(id=1))
             session.commit()
         Invitation.objects.get_or_create(pk=1)
-    elif "send_email.enqueue" in text and "import timedelta" in text:
-        from app.database import Email
-
-        email = Email(1)
 
 
 def after():
