@@ -13,6 +13,7 @@ from slimjobs.codec.values import Inert, resolve
 from slimjobs.errors import PayloadDecodeError, RecordNotFoundError, SlimjobsError
 from slimjobs.fetches import Fetches, Plan
 from slimjobs.loading import load_refs
+from slimjobs.parts import call_parts, find_path
 from slimjobs.policies import DEFAULT_POLICY, Policy
 from slimjobs.refs import Ref
 
@@ -81,7 +82,7 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -
     found, absent = _load(list(wanted.values()), plan, policy.wait_for_row)
     missing = tuple(dict.fromkeys(absent))
     if missing and policy.on_missing == "fail":
-        raise RecordNotFoundError(refs=missing)
+        raise RecordNotFoundError(path=_path_of(missing[0], wanted, values), refs=missing)
     if missing and policy.on_missing == "discard":
         return Hydrated(values, missing)
     models = found
@@ -91,6 +92,12 @@ def _hydrate(values: tuple[Any, ...], policy: Policy, fetches: Fetches | None) -
     with _bounded_depth():
         done: dict[int, Any] = {}
         return Hydrated(tuple(_replace(value, models, done) for value in values), missing)
+
+
+def _path_of(missing: Ref, wanted: dict[Ref, Ref], values: tuple[Any, ...]) -> str | None:
+    """Return where in a call the ref stands that was asked for as this one; None where the values are no call's."""
+    stored = next(ref for ref, asked_for in wanted.items() if asked_for == missing)
+    return find_path(call_parts(*values), stored) if len(values) == len(("instance", "args", "kwargs")) else None
 
 
 def _load(wanted: list[Ref], plan: Plan | None, wait_seconds: float) -> tuple[dict[Ref, Any], list[Ref]]:

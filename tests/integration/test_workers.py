@@ -245,7 +245,7 @@ def test_a_missing_row_fails_a_job_with_its_name(queue: Queue) -> None:
     run_worker(Worker, "letters", queue.connection)
 
     assert job.get_status() == "failed"
-    assert "RecordNotFoundError: queue_samples.read_or_fail: no row for <Ref Letter 404>" in failure(job)
+    assert "RecordNotFoundError: queue_samples.read_or_fail: args[0]: no row for <Ref Letter 404>" in failure(job)
     assert count(queue.connection, "queue_samples.read_or_fail").missing == 1
 
 

@@ -111,9 +111,9 @@ def test_a_key_may_be_a_member_of_an_enum_that_was_not_loaded() -> None:
 
 def test_a_missing_row_fails_the_call_and_is_named() -> None:
     with pytest.raises(
-        RecordNotFoundError, match=r"app\.work: no row for <Ref Email 99>, <Ref subscriber zoe>"
+        RecordNotFoundError, match=r"^app\.work: args\[1\]\[0\]: no row for <Ref Email 99>, <Ref subscriber zoe>"
     ) as caught:
-        hydrate([ONE, GONE], {"k": Ref("people.subscriber", "zoe"), "again": GONE}, task="app.work")
+        hydrate(None, (ONE, [GONE]), {"k": Ref("people.subscriber", "zoe"), "again": GONE}, task="app.work")
     assert caught.value.refs == (GONE, Ref("people.subscriber", "zoe"))
     assert caught.value.task == "app.work"
 
