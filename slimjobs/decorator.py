@@ -75,6 +75,8 @@ def job(
     Raises:
         ConfigurationError: An option is not known or cannot be read.
     """
+    if callable(queue) and _needs_arguments(queue):
+        raise _no_queue()
     own_limits = limits.Limits(max_bytes=max_bytes, warn_bytes=warn_bytes, mode=mode)
     policy = policies.Policy(on_missing, wait_for_row)
     if commit is not None:
@@ -87,7 +89,7 @@ def job(
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         if not callable(function):  # the task itself was taken for a function that returns the queue
-            raise ConfigurationError("@slimjobs.job takes its queue", hint="Write @slimjobs.job(queue).")
+            raise _no_queue()
         name = task_name(function)
         limits.limit_task(name, own_limits)
         policies.set_policy(name, policy)
@@ -103,6 +105,21 @@ def job(
         return cast("Task[P, R]", wrapper)
 
     return decorate
+
+
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    """Return whether a function is no way to find a queue: the task, of a decorator without its parentheses."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    except ValueError:  # it tells nobody what it takes
+        return False
+    return False
+
+
+def _no_queue() -> ConfigurationError:
+    return ConfigurationError("@slimjobs.job takes its queue", hint="Write @slimjobs.job(queue).")
 
 
 _OWN_OPTIONS = [

@@ -31,6 +31,8 @@ R_co = TypeVar("R_co", covariant=True)
 # RQ's own names for what a job can be told besides its arguments.
 _RQ_NAMES = frozenset(inspect.signature(RQQueue.enqueue_call).parameters) - {"self", "func", "args", "kwargs"}
 _OPTION_NAMES = _RQ_NAMES | NAMES
+# What is said of all jobs of a task, and is often tried for one of them: the error for a large one speaks of it.
+_LIMITS_OF_TASKS = ("max_bytes", "warn_bytes", "mode")
 
 
 class Enqueuer(Generic[P]):
@@ -40,12 +42,18 @@ class Enqueuer(Generic[P]):
         self._function = function
         self._place = place
         self._options = dict(options)
-        self._own_names = frozenset(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        self._own_names = frozenset(parameters)
+        self._takes_any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
 
     @property
     def queue(self) -> RQQueue:
         """The queue that the jobs go to; raises what its function or its connection's raises."""
-        return self._place.queue
+        try:
+            return self._place.queue
+        except ConfigurationError as error:
+            error.task = error.task or task_name(self._function)
+            raise
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RQJob:
         """Enqueue a call, and return its job.
@@ -118,7 +126,7 @@ class Enqueuer(Generic[P]):
             UnsavedModelError: A model in one of them has no primary key.
             ConfigurationError: One of them was prepared for another kind of queue.
         """
-        queue = self._place.queue
+        queue = self.queue
         if isinstance(queue, Queue):
             calls = stock.readable(queue, calls)
             return queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
@@ -130,7 +138,8 @@ class Enqueuer(Generic[P]):
         Raises:
             ConfigurationError: RQ knows no such option.
         """
-        return Enqueuer(self._function, self._place, {**self._options, **checked_options(options)})
+        checked = checked_options(options, task=task_name(self._function))
+        return Enqueuer(self._function, self._place, {**self._options, **checked})
 
     def rq_options(self) -> dict[str, Any]:
         """Return the options of every job, as RQ's `enqueue` takes them."""
@@ -144,8 +153,10 @@ class Enqueuer(Generic[P]):
         for name in [name for name in kwargs if name not in self._own_names]:
             if name in _OPTION_NAMES or name == "job_timeout":
                 options["job_timeout" if name == "timeout" else name] = kwargs.pop(name)
+            elif name in _LIMITS_OF_TASKS and not self._takes_any_name:
+                raise _of_the_task(name, task_name(self._function))
         options = fold_options(options)
-        queue = self._place.queue
+        queue = self.queue
         known: stock.Known | None = None
         if not isinstance(queue, Queue):
             args, kwargs, options, known = stock.slim_down(queue, task_name(self._function), args, kwargs, options)
@@ -174,16 +185,32 @@ def options_of(function: Any) -> dict[str, Any]:
     return enqueuer.rq_options() if isinstance(enqueuer, Enqueuer) else {}
 
 
-def checked_options(options: Mapping[str, Any], besides: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the options of a job under RQ's names; `besides` is what else the caller can be given.
+def checked_options(options: Mapping[str, Any], besides: Iterable[str] = (), task: str | None = None) -> dict[str, Any]:
+    """Return the options of a job under RQ's names.
+
+    Args:
+        options: The options by name.
+        besides: What else the caller can be given.
+        task: The task's import path, where it is known.
 
     Raises:
         ConfigurationError: RQ knows no such option.
     """
     checked = {"timeout" if name == "job_timeout" else name: value for name, value in options.items()}
     unknown = sorted(checked.keys() - _OPTION_NAMES)
+    if unknown and unknown[0] in _LIMITS_OF_TASKS:
+        raise _of_the_task(unknown[0], task)
     if unknown:
         known = sorted({*_OPTION_NAMES, *besides})
         near = "".join(f" (is it {name}?)" for name in get_close_matches(unknown[0], known, 1))
-        raise ConfigurationError(f"no such option of a job: {', '.join(unknown)}{near}; there are {', '.join(known)}")
+        problem = f"no such option of a job: {', '.join(unknown)}{near}; there are {', '.join(known)}"
+        raise ConfigurationError(problem, task=task)
     return checked
+
+
+def _of_the_task(name: str, task: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        f"no such option of a job: {name}, which holds for all jobs of a task or queue",
+        hint=f"Write @slimjobs.job(..., {name}=...), or slimjobs.Queue(..., limits=slimjobs.Limits({name}=...)).",
+        task=task,
+    )

@@ -47,7 +47,10 @@ class Place:
                 # A function that returns a Redis can be called, a Redis cannot.
                 connection = self._connection() if callable(self._connection) else self._connection
                 if connection is None:
-                    raise ConfigurationError(f"the task on queue {self._queue!r} has no connection=")
+                    raise ConfigurationError(
+                        f"the task on queue {self._queue!r} has no connection=",
+                        hint=f"Write @slimjobs.job({self._queue!r}, connection=redis.Redis(...)).",
+                    )
                 self._queue = self._queue_class(self._queue, connection=connection)
             return self._queue
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,6 +75,9 @@ def register(
     for option, given in (("load", load), ("load_many", load_many)):
         if given is not None and not callable(given):
             raise ConfigurationError(f"{cls.__qualname__}: {option}= takes a function, not {type(given).__name__}")
+        if given is not None and not _takes_one(given):
+            what = "one primary key" if option == "load" else "a list of primary keys"
+            raise ConfigurationError(f"{cls.__qualname__}: {option}= takes a function of one argument, {what}")
     name = name or f"{cls.__module__}.{cls.__qualname__}"
     read_pk = _checked_reader(cls, id) if isinstance(id, str) else id
     if load is not None:
@@ -85,6 +89,16 @@ def register(
         raise ConfigurationError(f"{cls.__qualname__}: aliases= takes a list of names, not one text")
     add_locator(_Registered(cls, name, read_pk, read_rows), aliases)
     return cls
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C may not tell what it takes
+        return True
+    return True
 
 
 def _checked_reader(cls: type, attribute: str) -> Callable[[Any], Any]:

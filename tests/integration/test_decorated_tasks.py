@@ -323,7 +323,9 @@ def test_options_are_those_of_rq(redis: Redis) -> None:
 
 
 def test_a_decorator_without_its_parentheses_and_the_url_of_a_redis_are_told_of(redis_url: str) -> None:
-    bare: Any = slimjobs.job(queue_samples.read_or_fail)  # type: ignore[arg-type]
+    with pytest.raises(slimjobs.ConfigurationError, match=r"Write @slimjobs\.job\(queue\)"):
+        slimjobs.job(queue_samples.read_or_fail)  # type: ignore[arg-type]
+    bare: Any = slimjobs.job(list)  # type: ignore[arg-type]  # like a function that finds the queue
     with pytest.raises(slimjobs.ConfigurationError, match=r"Write @slimjobs\.job\(queue\)"):
         bare(1)
     with pytest.raises(slimjobs.ConfigurationError, match=r"Redis\.from_url"):
@@ -417,8 +419,24 @@ def test_a_process_forked_during_a_first_enqueue_can_enqueue_too(redis: Redis, r
 
 def test_a_task_without_a_connection_says_so() -> None:
     read: Any = slimjobs.job("letters")(queue_samples.read_or_fail.__wrapped__)  # type: ignore[attr-defined]
-    with pytest.raises(slimjobs.ConfigurationError, match="'letters' has no connection="):
+    with pytest.raises(slimjobs.ConfigurationError, match="'letters' has no connection=") as caught:
         read.enqueue(letter())
+    assert str(caught.value).startswith("queue_samples.read_or_fail: ")
+
+
+def test_limits_are_no_options_of_one_job(redis: Redis) -> None:
+    read = task(queue_samples.read_or_fail, Queue("letters", connection=redis))
+    enqueues: list[Callable[[], Any]] = [
+        lambda: read.options(max_bytes="1 MiB"),
+        lambda: read.enqueue(letter(), max_bytes="1 MiB"),
+        lambda: read.enqueue_in(timedelta(1), letter(), max_bytes=1),
+    ]
+    for enqueue in enqueues:
+        with pytest.raises(slimjobs.ConfigurationError, match=r"Write @slimjobs\.job\(\.\.\., max_bytes=") as caught:
+            enqueue()
+        assert str(caught.value).startswith("queue_samples.read_or_fail: ")
+    reads_any: Any = slimjobs.job(Queue("letters", connection=redis))(queue_samples.read_all)
+    assert reads_any.enqueue(max_bytes=1).kwargs == {"max_bytes": 1}
 
 
 def test_a_task_is_enqueued_and_done_by_processes_that_share_only_its_name(redis: Redis, redis_url: str) -> None:

@@ -223,7 +223,7 @@ def test_a_job_without_models_can_open_it_too() -> None:
 
 def test_without_configure_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "_sources", {})
-    hint = r"Call slimjobs\.orm\.sqlalchemy\.configure\(sessionmaker\)"
+    hint = r"Call configure\(sessionmaker\) of slimjobs\.orm\.sqlalchemy"
     for attempt in (EMAIL.load, lambda: call(library.subject, EMAIL)):
         with pytest.raises(ConfigurationError, match=hint):
             attempt()

@@ -219,6 +219,11 @@ class Zone(tzinfo):
     def utcoffset(self, _: object) -> timedelta:
         raise LookupError
 
+    dst = utcoffset
+
+    def tzname(self, _: object) -> str:
+        raise LookupError
+
 
 MOMENT = datetime(2026, 11, 28, tzinfo=timezone.utc)
 

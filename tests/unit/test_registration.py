@@ -131,6 +131,11 @@ def test_a_lazy_object_is_what_it_says_it_is() -> None:
         (lambda: register(cast("Any", Row()), load=nothing), "takes a class, not Row"),
         (lambda: register(Row, load=cast("Any", "people.find")), "load= takes a function, not str"),
         (lambda: register(Row, load_many=cast("Any", {})), "load_many= takes a function, not dict"),
+        (
+            lambda: register(Row, load=cast("Any", lambda: None)),
+            "load= takes a function of one argument, one primary key",
+        ),
+        (lambda: register(Row, load_many=cast("Any", lambda a, b: [])), "of one argument, a list of primary keys"),
         (lambda: register(Row, load=nothing, aliases="old.Row"), "aliases= takes a list of names"),
         (lambda: register(Email, load=nothing), r"Email is registered already, as 'sample_app\.Email'"),
         (lambda: register(Row, load=nothing, name="people.subscriber"), "'people.subscriber' is taken by Subscriber"),
