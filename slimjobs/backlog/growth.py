@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimjobs.backlog.health import OK, WARNING, Check, format_seconds
+from slimjobs.backlog.whole_files import write_whole
+from slimjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 # A queue that keeps up has been as short as this long ago at some look since, or is so at the next one.
 WINDOW_SECONDS = 600.0
@@ -38,7 +40,7 @@ class Growth:
     """The looks of the last ten minutes, and the last two in any case.
 
     Args:
-        path: The file that keeps them for the next process, or None.
+        path: The file that keeps them for the next process, or None. What is no file, as /dev/null, is left alone.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -75,29 +77,17 @@ class Growth:
 
 def _read(path: Path) -> list[Look]:
     try:
-        looks = [
-            Look(float(at), {str(name): int(jobs) for name, jobs in waiting.items()}) for at, waiting in _load(path)
-        ]
+        if not path.is_file():  # a pipe or a device may never end
+            return []
+        found: list[tuple[float, dict[str, int]]] = json.loads(path.read_text())
+        looks = [Look(float(at), {str(name): int(jobs) for name, jobs in waiting.items()}) for at, waiting in found]
     except (OSError, TypeError, ValueError, AttributeError):
         return []  # there is none, or none that this can read
     return sorted(looks, key=lambda look: look.at)
 
 
-def _load(path: Path) -> list[tuple[float, dict[str, int]]]:
-    found: list[tuple[float, dict[str, int]]] = json.loads(path.read_text())
-    return found
-
-
 def _write(path: Path, looks: list[Look]) -> None:
     """Replace the file; where that is not possible the next look has nothing to be held against."""
-    try:
+    with suppress(OSError, ConfigurationError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
-            json.dump(looks, file)
-        temporary = Path(file.name)
-        try:
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError:
-        return
+        write_whole(path, json.dumps(looks))

@@ -13,6 +13,7 @@ from slimjobs.backlog.audit import Audit
 from slimjobs.backlog.due import most_due
 from slimjobs.backlog.orphans import Orphans
 from slimjobs.backlog.scan import NO_ROWS, Scan
+from slimjobs.backlog.whole_files import check_writable, write_whole
 from slimjobs.cli import kinds, parsers, tables
 from slimjobs.cli.audit_page import page_of
 from slimjobs.cli.audit_report import Report
@@ -21,7 +22,6 @@ from slimjobs.cli.connecting import add_redis_url, connect, name_of
 from slimjobs.cli.manners import standing_aside
 from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
-from slimjobs.cli.whole_files import check_writable, write_whole
 from slimjobs.ledger import Ledger
 from slimjobs.sizes import format_size
 

@@ -50,7 +50,8 @@ examples:
   */1 * * * *  slimjobs health || mail -s "RQ" ops@example.org     in cron, not in rq cron
 
 The looks of the last 10 minutes are kept in a file for the next run: --state FILE, else in ~/.cache/slimjobs, or where
-XDG_CACHE_HOME says. Without one that can be written, growth is told with --watch alone.
+XDG_CACHE_HOME says. Without one that can be written, or with --state /dev/null, growth is told with
+--watch alone.
 
 exit status, as monitoring plugins have it:
   0 all is well; 1 a warning; 2 critical, Redis cannot be reached, or the arguments are wrong.

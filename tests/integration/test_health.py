@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import resource
 import signal
 import socketserver
+import stat
 import subprocess
 import sys
 import threading
@@ -455,3 +457,25 @@ def test_a_folder_is_no_file_for_looks(tmp_path: Path, capsys: pytest.CaptureFix
     assert "is a folder; name a file" in capsys.readouterr().err
     assert Growth(folder).check({"mail": 1}) is None
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_is_no_file_keeps_no_looks_and_stays_what_it_is(tmp_path: Path, queue: rq.Queue, look: Look) -> None:
+    birth(queue)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for _ in range(3):
+        assert "growth" not in look("--queue", "mail", "--state", str(path), status=0)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_a_full_disk_keeps_the_looks_that_are_there_and_nothing_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "looks.json"
+    Growth(path).check({"mail": 1})
+    kept = path.read_text()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        Growth(path).check({f"queue-{number}": 1 for number in range(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (path.read_text(), list(tmp_path.iterdir())) == (kept, [path])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimjobs.cli.whole_files import check_writable, write_whole
+from slimjobs.backlog.whole_files import check_writable, write_whole
 from slimjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
