@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redis.exceptions import ResponseError
 from rq.defaults import DEFAULT_FAILURE_TTL, DEFAULT_RESULT_TTL
 
 from slimjobs.backlog.keys import JOB_PREFIX, QUEUE_PREFIX, REGISTRY_PREFIXES, STARTED_PREFIX, text
@@ -82,7 +83,7 @@ def look_at(connection: Redis, queue: str) -> Look:
     with connection.pipeline(transaction=False) as pipeline:
         for job_id in ids:
             pipeline.hmget(JOB_PREFIX + job_id, _TIMES)
-        times = [[_read_time(value) for value in values] for values in pipeline.execute()]
+        times = [_read_times(answer) for answer in pipeline.execute(raise_on_error=False)]
     return Look(
         at=now,
         first=first,
@@ -110,6 +111,15 @@ def look_again(connection: Redis, queue: str, before: Look) -> Look:
 
 def _known(times: Any) -> list[float]:
     return [each for each in times if each is not None]
+
+
+def _read_times(answer: Any) -> list[float | None]:
+    """Return the times of a job's hash, of which a key that another program uses has none."""
+    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+        return [None] * len(_TIMES)
+    if isinstance(answer, Exception):
+        raise answer
+    return [_read_time(value) for value in answer]
 
 
 def _read_time(value: bytes | None) -> float | None:

@@ -241,6 +241,22 @@ def test_jobs_that_are_gone_wait_too(redis: Redis, queue: rq.Queue, look: Look) 
     assert "2 jobs wait, the first for 20 min" in look(status=2)["finished mail"]
 
 
+@pytest.mark.parametrize("state", ["queued", "started", "finished"])
+def test_a_key_of_another_program_among_jobs_hides_nothing(
+    state: str, redis: Redis, queue: rq.Queue, look: Look
+) -> None:
+    birth(queue)
+    jobs = [enqueue_before(queue, 20) for _ in range(3)]
+    redis.set("rq:job:other", "what")
+    if state == "queued":
+        redis.linsert("rq:queue:mail", "BEFORE", jobs[1].id, "other")
+    else:
+        redis.zadd(
+            "rq:finished:mail" if state == "finished" else "rq:wip:mail", {"other:execution": 2**31, "other": 2**31}
+        )
+    assert "jobs wait, the first for 20 min" in look(status=2)["finished mail"]
+
+
 def test_a_worker_between_two_jobs_is_seen_at_work(redis: Redis, queue: rq.Queue) -> None:
     for _ in range(3):
         enqueue_before(queue, 20, result_ttl=0)
