@@ -1,4 +1,4 @@
-"""The Redis that a command speaks to: its option, and the connection."""
+"""The Redis that a command speaks to: its option, the connection, and what its errors say."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis import Redis
+from redis.exceptions import AuthenticationWrongNumberOfArgsError, BusyLoadingError, OutOfMemoryError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from redis.exceptions import RedisError
+
 # The second is the one of the `rq` command.
 VARIABLES = ("REDIS_URL", "RQ_REDIS_URL")
 DEFAULT_URL = "redis://localhost:6379/0"
+NAME_IT = f"Name it with --redis-url or {VARIABLES[0]}"
+# What redis-py puts behind the command of a pipeline that failed, which may hold a payload.
+_BEHIND_COMMAND = " of pipeline caused error: "
 
 
 def add_redis_url(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +73,19 @@ def name_of(connection: Redis) -> str:
     kwargs: dict[str, Any] = connection.connection_pool.connection_kwargs
     place = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
     return f"{place}, database {kwargs.get('db') or 0}"
+
+
+def said(error: RedisError) -> str:
+    """Return what Redis said, without the command that it said it of."""
+    words = str(error)
+    return words.rpartition(_BEHIND_COMMAND)[2] if words.startswith("Command # ") else words
+
+
+def explain(error: RedisError) -> str:
+    """Return what Redis said, and the next step where there is one, in a line."""
+    if isinstance(error, OutOfMemoryError):
+        return "Redis is at its maxmemory and refuses to write. Raise it for the time: CONFIG SET maxmemory."
+    is_of_connection = isinstance(
+        error, (RedisConnectionError, RedisTimeoutError, AuthenticationWrongNumberOfArgsError)
+    ) and not isinstance(error, BusyLoadingError)
+    return f"{said(error).rstrip('.')}. {NAME_IT}." if is_of_connection else said(error)

@@ -12,7 +12,7 @@ from slimjobs.backlog import application, processes
 from slimjobs.backlog.due import queue_names
 from slimjobs.backlog.formats import REQUEUEABLE, Formats, FormatScan
 from slimjobs.cli import parsers, tables
-from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.connecting import NAME_IT, add_redis_url, connect, said
 from slimjobs.cli.manners import standing_aside
 from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
@@ -39,7 +39,8 @@ EPILOG = """\
 examples:
   slimjobs doctor --app myproject.tasks
   slimjobs doctor --app myproject.tasks --app myproject.web --queue mail
-  DJANGO_SETTINGS_MODULE=myproject.settings slimjobs doctor       django-rq's settings, admin and cron as well
+  DJANGO_SETTINGS_MODULE=myproject.settings slimjobs doctor       django-rq's settings, admin and cron as well; the
+                                                                  Redis is that of REDIS_URL, not of RQ_QUEUES
   slimjobs doctor --app myproject.tasks --json | jq '.findings[] | select(.level != "OK")'
 
 What the application enqueues with are the rq.Queue objects and the functions with @slimjobs.job or @rq.job that its
@@ -88,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
         with application.printing_to_stderr():
             findings += _look_at_redis(connection, arguments, writers, formats)
     except RedisError as error:
-        fix = "Name it with --redis-url; the application alone was looked at."
-        findings.append(Finding("redis", CRITICAL, f"{type(error).__name__}: {error}", fix))
+        of_settings = " (RQ_QUEUES is not asked for it)" if os.environ.get("DJANGO_SETTINGS_MODULE") else ""
+        fix = f"{NAME_IT}{of_settings}; the application alone was looked at."
+        findings.append(Finding("redis", CRITICAL, f"{type(error).__name__}: {said(error)}", fix))
     limits = places(writers)
     if arguments.json:
         print(json.dumps(_as_json(findings, formats, limits), indent=2))

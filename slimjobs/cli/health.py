@@ -18,7 +18,7 @@ from slimjobs.backlog.growth import Growth
 from slimjobs.backlog.health import CRITICAL, OK, WARNING, Bounds, Check, Health
 from slimjobs.backlog.keys import KEY_PREFIX
 from slimjobs.cli import kinds, parsers
-from slimjobs.cli.connecting import add_redis_url, connect
+from slimjobs.cli.connecting import add_redis_url, connect, explain
 from slimjobs.cli.visible import visible
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _look(connection: Redis, arguments: argparse.Namespace, growth: Growth) -> i
         grown = growth.check(health.waiting)
         checks += [grown] if grown else []
     except RedisError as error:
-        checks = [Check("redis", "", CRITICAL, f"{type(error).__name__}: {error}")]
+        checks = [Check("redis", "", CRITICAL, f"{type(error).__name__}: {explain(error)}")]
     if arguments.ping and not any(check.level for check in checks):
         checks += _ping(arguments.ping)
     level = max(check.level for check in checks)

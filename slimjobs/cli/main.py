@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from redis.exceptions import RedisError
 
 import slimjobs
 from slimjobs.cli import audit, cron, demo, doctor, exporter, health, quarantine, repack, restore, scheduler, stats, top
+from slimjobs.cli.connecting import explain
 from slimjobs.cli.visible import visible
 from slimjobs.errors import SlimjobsError
 
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: the command's, 2 after an error, 141 when the reader of the output went away (as the shell
         counts SIGPIPE), 130 after Ctrl-C.
     """
-    _print_what_is_printable()
+    _have_outputs()
     parser = _build_parser()
     arguments = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
@@ -45,24 +47,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer goes nowhere, without a second error when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt as interrupt:
         signal_number = interrupt.args[0] if interrupt.args else signal.SIGINT
         print("slimjobs: interrupted", file=sys.stderr)
         return 128 + int(signal_number)
     except (SlimjobsError, RedisError) as error:
-        print("slimjobs:", "\n".join(map(visible, str(error).splitlines())), file=sys.stderr)
+        words = explain(error) if isinstance(error, RedisError) else str(error)
+        print("slimjobs:", "\n".join(map(visible, words.splitlines())), file=sys.stderr)
         return 2
-    except Exception:  # noqa: BLE001  # the status of Python itself would be that of a warning, or of a finding
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  # the status of Python itself would be that of a warning, or of a finding
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _drop_output()
+            print(f"slimjobs: the output cannot be written ({error.strerror})", file=sys.stderr)
+        else:
+            traceback.print_exc()
         return 2
     return status
 
 
-def _print_what_is_printable() -> None:
-    """Let a terminal or pipe that cannot print a character get its escape, and not end the command."""
+def _drop_output() -> None:
+    """Let what is left in the buffer go nowhere, without a second error when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _have_outputs() -> None:
+    """Let a closed output go nowhere, and one that cannot print a character get its escape: neither ends a command."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # it stays open to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

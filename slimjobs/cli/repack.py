@@ -6,12 +6,15 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redis.exceptions import RedisError
+
 from slimjobs.backlog.repack import Converter, Repacked, repack
 from slimjobs.cli import kinds, parsers, selecting, tables
 from slimjobs.cli.connecting import add_redis_url, connect
 from slimjobs.cli.manners import stand_back
 from slimjobs.cli.visible import visible
 from slimjobs.cli.watching import watch
+from slimjobs.errors import SlimjobsError
 from slimjobs.sizes import format_size
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ jobs are unpickled in a process of its own, which may take --memory and a minute
 
 exit status:
   0; 1 when a job could not be rewritten that may carry models; 2 when the arguments are wrong, the application cannot
-  be imported or does not fit in --memory, or Redis cannot be reached.
+  be imported or does not fit in --memory, or Redis cannot be reached or refuses; what was rewritten by then is told.
 """
 NOTHING_TO_DO = ("it is slim already", "it carries no registered model")
 _MOST_REASONS = 10
@@ -83,11 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
     rows, more = selecting.find(selecting.selection_of(arguments), connection, "repack")
     converter = Converter(arguments.app, arguments.memory, every=arguments.all)
     outcomes: list[Repacked] = []
+    error: SlimjobsError | RedisError | None = None
     try:
         with watch("repack").scene("jobs", len(rows)) as scene:
             for outcome in repack(connection, rows, converter, writes=arguments.apply):
                 outcomes.append(outcome)
                 scene.update(len(outcomes))
+    except (SlimjobsError, RedisError) as caught:
+        if not outcomes:
+            raise
+        error = caught
     finally:
         converter.close()
     if arguments.json:
@@ -98,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
             print("there are more such jobs: run it again")
         if not arguments.apply and any(not outcome.problem for outcome in outcomes):
             print("nothing was changed; --apply rewrites them")
+    if error:
+        raise error
     return int(any(outcome.problem and outcome.problem not in NOTHING_TO_DO for outcome in outcomes))
 
 

@@ -231,6 +231,7 @@ def test_another_redis_and_one_that_is_gone(
     assert "queue lost: doctored.lost cannot reach its Redis" in texts(report, "CRITICAL")
     report = doctor("--redis-url", "redis://localhost:1", status=1)
     assert "redis: ConnectionError" in texts(report, "CRITICAL")
+    assert "-> Name it with --redis-url or REDIS_URL; the application alone" in texts(report, "CRITICAL")
     assert report["limits"]
 
 
@@ -337,6 +338,12 @@ def test_what_the_settings_of_django_name(redis: Redis, redis_url: str, tmp_path
     assert "settings doctored_settings: The queue 'mail' is of slimjobs, but WORKER_CLASS is not" in warned
     assert 'Set RQ = {"WORKER_CLASS": "slimjobs.contrib.django_rq.Worker"}' in warned
     assert 'fails slim jobs (1 job in flight, the queue RQ_QUEUES["mail"])' in warned
+
+
+def test_the_url_of_redis_is_not_that_of_the_settings(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    settings = SETTINGS.replace('os.environ["REDIS_URL"]', repr(redis_url))
+    critical = texts(doctor_of_settings(tmp_path, "redis://localhost:1", settings), "CRITICAL")
+    assert "-> Name it with --redis-url or REDIS_URL (RQ_QUEUES is not asked for it);" in critical
 
 
 def test_settings_that_cannot_be_set_up(redis: Redis, redis_url: str, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import pickle
 import subprocess
 import sys
 import zlib
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import queue_samples
+from backlog_samples import no_room
 from queue_samples import Letter
 
 import slimjobs
@@ -170,6 +172,36 @@ def test_a_job_that_changes_meanwhile_stays(redis: Redis, queue: rq.Queue) -> No
     converter.close()
     assert outcome.problem == "it was written to meanwhile"
     assert len(data_of(redis, job)) > 10_000
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_redis_without_memory_is_told_of_behind_what_was_rewritten(
+    after: int, redis: Redis, queue: rq.Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [queue.enqueue(print, Letter(number, LARGE).save()) for number in range(3)]
+    with ExitStack() as stack:
+
+        class Full(Converter):
+            converted = 0
+
+            def convert(self, *arguments: Any) -> dict[str, Any]:
+                found = super().convert(*arguments)
+                if self.converted == after:
+                    stack.enter_context(no_room(redis))
+                self.converted += 1
+                return found
+
+        monkeypatch.setattr("slimjobs.cli.repack.Converter", Full)
+        options = ["--app", "queue_samples", "--trust-pickle", "--memory", str(ROOM_BYTES), "--apply"]
+        assert main(["repack", *options]) == 2
+    captured = capsys.readouterr()
+    assert slim_ones(redis, jobs) == after
+    assert [line.split()[:3] for line in captured.out.splitlines() if "print" in line] == (
+        [["builtins.print", "1", "1"]] * after
+    )
+    assert captured.err == (
+        "slimjobs: Redis is at its maxmemory and refuses to write. Raise it for the time: CONFIG SET maxmemory.\n"
+    )
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from rq_versions import RateLimit, needs_rate_limits
 
 from slimjobs.backlog import quarantine as quarantine_module
 from slimjobs.backlog.snapshots import take
+from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,22 @@ def test_what_redis_forbids_leaves_all_as_it_is(
         redis.acl_deluser("few")
     run("restore", tmp_path / "jobs", "--apply")
     assert work(queue) == [b"job-0", b"job-1", b"job-2"]
+
+
+def test_a_redis_without_memory_is_told_of_without_what_it_refused(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue.enqueue(note_run, "secret")
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    with backlog_samples.no_room(redis):
+        assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
+    captured = capsys.readouterr()
+    assert "0 jobs put back" in captured.out
+    assert captured.err == (
+        "slimjobs: Redis is at its maxmemory and refuses to write. Raise it for the time: CONFIG SET maxmemory.\n"
+    )
+    run("restore", tmp_path / "jobs", "--apply")
+    assert work(queue) == [b"secret"]
 
 
 def test_a_key_of_another_type_leaves_its_job_and_lets_the_others_back(

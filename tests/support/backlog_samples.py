@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from slimjobs.backlog.quarantine import Quarantine
 from slimjobs.backlog.scan import Scan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
     from rq.job import Job
 
@@ -42,6 +45,19 @@ def work(queue: rq.Queue) -> list[bytes]:
     rq.SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="CRITICAL")
     runs: Any = queue.connection.lrange("runs", 0, -1)
     return list(runs)
+
+
+@contextmanager
+def no_room(redis: Redis) -> Iterator[None]:
+    """Let Redis refuse to write, as one does that is at its maxmemory."""
+    before: Any = redis.config_get("maxmemory*")
+    redis.config_set("maxmemory-policy", "noeviction")
+    redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        for name in ("maxmemory", "maxmemory-policy"):
+            redis.config_set(name, before[name])
 
 
 def look_around(*_: Any) -> None:
