@@ -76,9 +76,10 @@ class Application:
 
     def _look_into(self, name: str, module: ModuleType) -> None:
         for attribute, value in list(vars(module).items()):
-            if isinstance(value, RQQueue):
+            kind = type(value)  # isinstance() would ask a lazy object for its class, and so make it
+            if issubclass(kind, RQQueue):
                 self._add(Writer(f"{name}.{attribute}", value))
-            elif isinstance(value, FunctionType):
+            elif issubclass(kind, FunctionType):
                 make = _queue_of(value)
                 if make is not None:
                     self._add_task(value, make)

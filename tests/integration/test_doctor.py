@@ -235,6 +235,15 @@ def test_another_redis_and_one_that_is_gone(
     assert report["limits"]
 
 
+def test_lazy_objects_of_an_application_stay_so(redis: Redis, make_app: Any, doctor: Doctor) -> None:
+    app = make_app(
+        "from django.utils.functional import SimpleLazyObject, empty\n"
+        "broken = SimpleLazyObject(lambda: 1 / 0)\nlazy = SimpleLazyObject(lambda: rq.Queue('lazy', connection=redis))"
+    )
+    assert "lazy" not in texts(doctor(status=0), "OK")
+    assert app.lazy._wrapped is app.empty
+
+
 def test_an_application_that_cannot_be_imported(redis: Redis, make_app: Any, doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "doctored.py").write_text("import no_such_thing")
     assert "doctored cannot be imported: ModuleNotFoundError" in texts(doctor(status=1), "CRITICAL")
