@@ -59,6 +59,7 @@ def check_queue(queue: str, fleet: Fleet) -> Iterator[Finding]:
     problems = [
         *_check_writers(subject, writers),
         *_check_workers(subject, queue, workers, written),
+        *_check_waiting(subject, queue, workers, written, fleet.formats),
         *_check_leftovers(subject, queue, workers, written, fleet.formats),
         *_check_scheduler(subject, queue, fleet),
     ]
@@ -133,6 +134,21 @@ def _check_workers(
             if kind not in reads:
                 words = f"worker {worker.name} does not read {kind}: {_listed(sources)}"
                 yield Finding(subject, CRITICAL, words, _fix(kind, reads))
+
+
+def _check_waiting(
+    subject: str, queue: str, workers: Sequence[Process], written: dict[str, list[str]], formats: Formats
+) -> Iterator[Finding]:
+    waiting = formats.on(queue, ["queued"]).total()
+    if waiting and not workers:
+        words = "1 job waits" if waiting == 1 else f"{waiting:,} jobs wait"
+        fix = "Start a worker, with the queue's serializer."
+        if SLIM in written:
+            environment = "SLIMJOBS_READ_PICKLE=1 " if PICKLE in written else ""
+            fix = f"Start `{environment}rq worker --worker-class slimjobs.Worker {queue}`."
+        elif PICKLE in written:
+            fix = f"Start `rq worker {queue}`."
+        yield Finding(subject, WARNING, f"{words}, and no worker is there", fix)
 
 
 def _fix(kind: str, reads: set[str]) -> str:

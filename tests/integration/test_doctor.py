@@ -235,6 +235,24 @@ def test_another_redis_and_one_that_is_gone(
     assert report["limits"]
 
 
+def test_jobs_that_wait_and_have_no_worker(redis: Redis, make_app: Callable[..., ModuleType], doctor: Doctor) -> None:
+    app = make_app("mail = slimjobs.Queue('mail', connection=redis)")
+    assert "queue mail: slim is written or in flight, and no worker is there" in texts(doctor(status=0), "OK")
+    app.send.enqueue(1)
+    for number in range(2):
+        app.announce.delay(number)
+    warned = texts(doctor(status=1), "WARNING")
+    assert "queue mail: 1 job waits, and no worker is there -> Start `rq worker --worker-class slimjobs.Wo" in warned
+    assert "queue news: 2 jobs wait, and no worker is there -> Start `rq worker news`." in warned
+    rq.Queue("mail", connection=redis).enqueue(app.plain, 1)
+    assert (
+        "queue mail: 2 jobs wait, and no worker is there -> "
+        "Start `SLIMJOBS_READ_PICKLE=1 rq worker --worker-class slimjobs.Worker mail`."
+    ) in texts(doctor(status=1), "WARNING")
+    birth(slimjobs.Worker(["mail", "news"], connection=redis))
+    assert "no worker is there" not in json.dumps(doctor(status=1))
+
+
 def test_lazy_objects_of_an_application_stay_so(redis: Redis, make_app: Any, doctor: Doctor) -> None:
     app = make_app(
         "from django.utils.functional import SimpleLazyObject, empty\n"
