@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import rq
 
 import slimjobs
 from slimjobs import (
@@ -231,6 +232,25 @@ def test_the_messages_on_the_page_of_the_errors_are_made_by_the_code(redis: Redi
         messages.append(f"{caught.value}\n")
 
     assert code_blocks(page("errors.md")) == messages
+
+
+@pytest.mark.parametrize(
+    ("task", "worker_class", "number"), [(print, rq.SimpleWorker, 0), ("app.jobs.send_email", slimjobs.SimpleWorker, 1)]
+)
+def test_the_page_of_the_errors_has_what_rq_says_of_slim_jobs(
+    task: Any, worker_class: type[rq.SimpleWorker], number: int, redis: Redis
+) -> None:
+    queue = slimjobs.Queue("newsletter", connection=redis)
+    job = queue.enqueue(task, 1)
+    worker_class(["newsletter"], connection=redis).work(burst=True, logging_level="CRITICAL")
+    result = job.latest_result()
+    assert result is not None
+    said = [line for line in str(result.exc_string).splitlines() if re.match(r"[\w.]+Error\b", line)]
+    table = section("errors.md", "Errors of RQ")
+    row = [line for line in table.splitlines() if "Error`" in line or "Error:" in line][number]
+
+    assert len(said) == 2
+    assert all(f"`{line}`" in row for line in said)
 
 
 def test_every_error_is_on_the_page_of_the_errors() -> None:
