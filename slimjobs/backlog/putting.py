@@ -8,7 +8,7 @@ import msgpack
 from rq.group import Group
 
 from slimjobs.backlog.keys import JOB_PREFIX, QUEUE_PREFIX, QUEUES_KEY, RATE_LIMIT_PREFIX, text
-from slimjobs.backlog.snapshots import keys_of
+from slimjobs.backlog.snapshots import awaited_ids, keys_of
 from slimjobs.versions import RATE_LIMITS_KEY
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ local function refuse(problem)
   return {problem, {}}
 end
 if redis.call('SISMEMBER', quarantine, id) == 0 then return refuse('it is back already') end
-if redis.call('EXISTS', KEYS[1]) == 1 then return refuse('there is another job with its id') end
+-- What has no data is no job: RQ has written to one that was gone.
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.pcall('HEXISTS', KEYS[1], 'data') ~= 0 then
+  return refuse('there is another job with its id')
+end
 local is_whole = redis.call('EXISTS', loaded) == 1 and redis.call('XLEN', loaded_results) == job.results
 if not is_whole then return refuse('it was lost on its way; try again') end
 for _, other in ipairs(job.dependents) do
@@ -133,7 +136,6 @@ def call_of(
     """
     fields: dict[bytes, bytes] = record["fields"]
     before, behind = record["neighbours"] or (b"", b"")
-    ids = [text(key).removeprefix(JOB_PREFIX) for key in record["dependencies"]]
     job = {
         "id": record["id"],
         "status": fields.get(b"status", b""),
@@ -146,7 +148,7 @@ def call_of(
         "results": len(record["results"]),
         "dependents": record["dependents"],
         "dependencies": record["dependencies"],
-        "awaited": ids if fields.get(b"status") == b"deferred" else [],
+        "awaited": awaited_ids(record) if fields.get(b"status") == b"deferred" else [],
         "allows_failure": fields.get(b"allow_dependency_failures") == b"1",
         "zsets": record["zsets"],
         "sets": _memberships(record),

@@ -23,7 +23,7 @@ from slimjobs.backlog.keys import (
 )
 from slimjobs.backlog.pieces import read_field
 from slimjobs.backlog.records import RecordWriter
-from slimjobs.backlog.snapshots import find_places, keys_of, take
+from slimjobs.backlog.snapshots import awaited_ids, find_places, keys_of, take
 from slimjobs.backlog.staying import Locks, find_problem
 from slimjobs.errors import ConfigurationError
 
@@ -44,10 +44,12 @@ _BATCH_JOBS, _BATCH_BYTES = 10, 2 * 2**20
 _STEP_JOBS = 100
 _VERB = "wait for it, and will until it is back"
 
-# KEYS: those of the job, of its executions, of its queue's list, of the quarantine, of its scheduler's lock. ARGV: id,
-# status, from which end of the queue's list it is looked for (1 or -1, 0 for not at all), what `Locks.find` returned,
-# then registry and score in turns. A script is not rolled back: so before the first write each key is read, which finds
-# what is of another type, and each command that Redis may forbid is sent where nothing is. The last of these writes.
+# KEYS: those of the job, of its executions, of its queue's list, of the quarantine, of its scheduler's lock, then, for
+# each job that it waits for, the set of those that do. It is all that RQ watches while it lets a deferred job run: so
+# each is touched. ARGV: id, status, from which end of the queue's list it is looked for (1 or -1, 0 for not at all),
+# what `Locks.find` returned, then registry and score in turns. A script is not rolled back: so before the first write
+# each key is read, which finds what is of another type, and each command that Redis may forbid is sent where nothing
+# is. The last of these writes.
 _REMOVE = """
 local id, status, from, nowhere = ARGV[1], ARGV[2], tonumber(ARGV[3]), KEYS[7] .. ':nowhere'
 local now = redis.call('HGET', KEYS[1], 'status') or ''
@@ -56,7 +58,8 @@ if now == 'started' or redis.call('EXISTS', KEYS[5]) == 1 then return 'it runs' 
 if ARGV[4] ~= '' and '=' .. (redis.call('GET', KEYS[8]) or '') ~= ARGV[4] then return 'its scheduler has changed' end
 local tries = {
   {'EXISTS', KEYS[2], KEYS[3], KEYS[4]}, {'LLEN', KEYS[6]},
-  {'LREM', nowhere, 1, id}, {'ZREM', nowhere, id}, {'UNLINK', nowhere}, {'SREM', KEYS[7], id}, {'SADD', KEYS[7], id}
+  {'LREM', nowhere, 1, id}, {'ZREM', nowhere, id}, {'UNLINK', nowhere}, {'SISMEMBER', KEYS[7], id},
+  {'SREM', KEYS[7], id}, {'SADD', KEYS[7], id}
 }
 for i = 5, #ARGV, 2 do
   local score = redis.call('ZSCORE', ARGV[i], id)
@@ -71,6 +74,12 @@ if from ~= 0 and redis.call('LREM', KEYS[6], from, id) == 0 then
   return 'a worker has just taken it'
 end
 for i = 5, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
+for i = 9, #KEYS do
+  if redis.pcall('SISMEMBER', KEYS[i], id) == 1 then  -- taking the job itself out and in may lose the set's expiry
+    redis.call('SADD', KEYS[i], nowhere)
+    redis.call('SREM', KEYS[i], nowhere)
+  end
+end
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return ''
 """
@@ -230,7 +239,7 @@ def _call(record: Record, quarantine_key: str, places: Mapping[str, Place], lock
     """Return the keys and arguments of the script that removes a job."""
     job_id, queue, status = record["id"], record["queue"], record["fields"].get(b"status", b"")
     keys = [*keys_of(job_id), EXECUTIONS_PREFIX + job_id, QUEUE_PREFIX + queue, quarantine_key]
-    keys.append(SCHEDULER_LOCK_PREFIX + queue)
+    keys += [SCHEDULER_LOCK_PREFIX + queue, *(keys_of(awaited)[2] for awaited in awaited_ids(record))]
     words = [word for place in record["zsets"] for word in place]
     end = places[job_id].nearer_end if status == b"queued" else 0
     return keys, [job_id, status, end, lock, *words]

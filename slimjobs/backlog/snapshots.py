@@ -58,6 +58,11 @@ def keys_of(job_id: str) -> list[str]:
     return [job, RESULTS_PREFIX + job_id, f"{job}:dependents", f"{JOB_PREFIX}:{job_id}:dependencies"]
 
 
+def awaited_ids(record: Record) -> list[str]:
+    """Return the ids of the jobs that a job waits for."""
+    return [text(key).removeprefix(JOB_PREFIX) for key in record["dependencies"]]
+
+
 def take(connection: Redis, row: JobRow, places: Mapping[str, Place]) -> Record | None:
     """Return the record of a job, or None where it is gone, or no hash.
 

@@ -144,3 +144,29 @@ def test_a_due_job_is_left_to_a_scheduler_that_begins_while_it_is_written(
     monkeypatch.setattr(RecordWriter, "append", write_and_begin)
     assert "due: left where it is, its scheduler has changed" in aside("scheduled")
     assert redis.exists("rq:job:due")
+
+
+def test_a_deferred_job_is_no_more_let_run_once_it_is_set_aside(
+    redis: Redis, queue: rq.Queue, aside: Aside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = queue.enqueue(note_run, "first", ttl=1000)
+    queue.enqueue(note_run, "last", job_id="last", depends_on=first)
+    redis.expire(first.dependents_key, 1000)
+    are_met = Job.dependencies_are_met
+    outputs: list[str] = []
+
+    def look_and_set_aside(*arguments: Any, **options: Any) -> Any:
+        answer = are_met(*arguments, **options)
+        if not outputs:  # the worker has read it, and has not let it run yet
+            outputs.append(aside("deferred", status=0))
+            assert redis.ttl(first.dependents_key) > 0
+        return answer
+
+    monkeypatch.setattr(Job, "dependencies_are_met", look_and_set_aside)
+    assert work(queue) == [b"first"]
+    assert "1 jobs set aside" in outputs[0]
+    assert not list(redis.scan_iter("rq:job:last*")) + list(redis.scan_iter("rq:ready:*"))
+    assert queue.job_ids == []
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 0
+    queue.deferred_job_registry.requeue("last")
+    assert work(queue) == [b"first", b"last"]

@@ -205,6 +205,18 @@ def test_a_job_that_is_left_in_the_file_changes_nothing_of_those_it_waits_for(
     assert dump(redis) == before
 
 
+def test_what_rq_wrote_of_a_job_that_was_gone_is_no_other_job(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    queue.enqueue(note_run, "first", job_id="first")
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    redis.hset("rq:job:first", mapping={"status": "ready_to_enqueue", "note": "x"})
+    redis.expire("rq:job:first", 100)
+    run("restore", tmp_path / "jobs", "--apply")
+    assert (redis.hexists("rq:job:first", "note"), redis.ttl("rq:job:first")) == (False, -1)
+    assert work(queue) == [b"first"]
+
+
 def test_a_dependent_that_was_requeued_meanwhile_does_not_run_again(
     redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
 ) -> None:
