@@ -35,8 +35,9 @@ if redis.call('SISMEMBER', quarantine, id) == 0 then return refuse('it is back a
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.pcall('HEXISTS', KEYS[1], 'data') ~= 0 then
   return refuse('there is another job with its id')
 end
-local is_whole = redis.call('EXISTS', loaded) == 1 and redis.call('XLEN', loaded_results) == job.results
-if not is_whole then return refuse('it was lost on its way; try again') end
+-- Both expire: so Redis may evict one before the last of it is there.
+local is_whole = redis.call('HLEN', loaded) == job.fields and redis.call('XLEN', loaded_results) == job.results
+if not is_whole then return refuse('it was lost on its way, as where Redis is at its maxmemory; try again') end
 for _, other in ipairs(job.dependents) do
   if status_of(other) == 'deferred' or redis.call('SISMEMBER', quarantine, other) == 1 then
     others[#others + 1] = other
@@ -145,6 +146,7 @@ def call_of(
         "deepest": deepest,
         # Files of slimjobs 0.1.0 do not tell the last two.
         "ttls": [record.get(f"{name}ttl_ms", -1) for name in ("", "results_", "dependents_", "dependencies_")],
+        "fields": len(fields) + len(record["large"]),
         "results": len(record["results"]),
         "dependents": record["dependents"],
         "dependencies": record["dependencies"],

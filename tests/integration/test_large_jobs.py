@@ -14,6 +14,7 @@ from queue_samples import Letter
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from slimjobs.backlog import restoring
 from slimjobs.backlog.pieces import LARGE_BYTES, read_field, write_field
 from slimjobs.backlog.records import read_records
 from slimjobs.cli.main import main
@@ -83,6 +84,27 @@ def test_large_and_small_fields_come_back_as_they_were(redis: Redis, queue: rq.Q
     ]
     assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 0
     assert [redis.hgetall(job.key) for job in jobs] == before
+
+
+def test_a_job_of_which_redis_evicts_a_part_on_its_way_stays_in_its_file(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = queue.enqueue(queue_samples.give, 1)
+    redis.hset(job.key, "data", b"x" * (LARGE_BYTES + 1))
+    before = redis.hgetall(job.key)
+    assert main(["quarantine", "--queue", "mail", "--to", str(tmp_path / "jobs"), "--apply"]) == 0
+
+    def evict_and_write(connection: Redis, key: str, *arguments: Any) -> None:
+        connection.delete(key)  # as volatile-ttl does with what expires first
+        write_field(connection, key, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "write_field", evict_and_write)
+        assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 1
+    assert "it was lost on its way, as where Redis is at its maxmemory; try again" in capsys.readouterr().out
+    assert not redis.exists(job.key)
+    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 0
+    assert (redis.hgetall(job.key), queue.job_ids) == (before, [job.id])
 
 
 @pytest.mark.parametrize("cut", [2, 100_000, LARGE_BYTES])
