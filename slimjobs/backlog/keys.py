@@ -20,6 +20,7 @@ SUSPENDED_KEY = f"{KEY_PREFIX}:suspended"
 CRON_JOBS_KEY = f"{KEY_PREFIX}:cron_jobs"
 CRON_SCHEDULER_PREFIX = f"{KEY_PREFIX}:cron_scheduler:"
 CRON_SCHEDULERS_KEY = f"{KEY_PREFIX}:cron_schedulers"
+RQ_SCHEDULER_JOBS_KEY = "rq:scheduler:scheduled_jobs"  # rq-scheduler knows no other prefix
 QUARANTINE_PREFIX = f"{KEY_PREFIX}:slimjobs:quarantine:"
 
 # The sorted set that lists a queue's jobs in a state: these, and the queue's name. A stopped job is listed as failed.

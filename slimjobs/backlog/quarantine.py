@@ -18,6 +18,7 @@ from slimjobs.backlog.keys import (
     KEY_PREFIX,
     QUARANTINE_PREFIX,
     QUEUE_PREFIX,
+    RQ_SCHEDULER_JOBS_KEY,
     SCHEDULER_LOCK_PREFIX,
     text,
 )
@@ -47,21 +48,23 @@ _VERB = "wait for it, and will until it is back"
 # KEYS: those of the job, of its executions, of its queue's list, of the quarantine, of its scheduler's lock, then, for
 # each job that it waits for, the set of those that do. It is all that RQ watches while it lets a deferred job run: so
 # each is touched. ARGV: id, status, from which end of the queue's list it is looked for (1 or -1, 0 for not at all),
-# what `Locks.find` returned, then registry and score in turns. A script is not rolled back: so before the first write
-# each key is read, which finds what is of another type, and each command that Redis may forbid is sent where nothing
-# is. The last of these writes.
+# what `Locks.find` returned, the key of rq-scheduler's jobs, then registry and score in turns. A script is not rolled
+# back: so before the first write each key is read, which finds what is of another type, and each command that Redis may
+# forbid is sent where nothing is. The last of these writes.
 _REMOVE = """
 local id, status, from, nowhere = ARGV[1], ARGV[2], tonumber(ARGV[3]), KEYS[7] .. ':nowhere'
 local now = redis.call('HGET', KEYS[1], 'status') or ''
 if now ~= status then return now == '' and 'it is gone' or 'it is ' .. now .. ' now' end
 if now == 'started' or redis.call('EXISTS', KEYS[5]) == 1 then return 'it runs' end
 if ARGV[4] ~= '' and '=' .. (redis.call('GET', KEYS[8]) or '') ~= ARGV[4] then return 'its scheduler has changed' end
+-- It forgets a job that is gone when it is due. Whoever may not read its key does not use it.
+if type(redis.pcall('ZSCORE', ARGV[5], id)) == 'string' then return 'rq-scheduler will run it again' end
 local tries = {
   {'EXISTS', KEYS[2], KEYS[3], KEYS[4]}, {'LLEN', KEYS[6]},
   {'LREM', nowhere, 1, id}, {'ZREM', nowhere, id}, {'UNLINK', nowhere}, {'SISMEMBER', KEYS[7], id},
   {'SREM', KEYS[7], id}, {'SADD', KEYS[7], id}
 }
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local score = redis.call('ZSCORE', ARGV[i], id)
   if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) then return 'it has moved' end
 end
@@ -73,7 +76,7 @@ if from ~= 0 and redis.call('LREM', KEYS[6], from, id) == 0 then
   redis.call('SREM', KEYS[7], id)
   return 'a worker has just taken it'
 end
-for i = 5, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
+for i = 6, #ARGV, 2 do redis.call('ZREM', ARGV[i], id) end
 for i = 9, #KEYS do
   if redis.pcall('SISMEMBER', KEYS[i], id) == 1 then  -- taking the job itself out and in may lose the set's expiry
     redis.call('SADD', KEYS[i], nowhere)
@@ -242,4 +245,4 @@ def _call(record: Record, quarantine_key: str, places: Mapping[str, Place], lock
     keys += [SCHEDULER_LOCK_PREFIX + queue, *(keys_of(awaited)[2] for awaited in awaited_ids(record))]
     words = [word for place in record["zsets"] for word in place]
     end = places[job_id].nearer_end if status == b"queued" else 0
-    return keys, [job_id, status, end, lock, *words]
+    return keys, [job_id, status, end, lock, RQ_SCHEDULER_JOBS_KEY, *words]

@@ -14,8 +14,11 @@ import sample_app
 from queue_samples import Letter, count, run_worker
 
 from slimjobs import Job, PayloadTooLargeError, Queue, Ref, UnsavedModelError, Worker
+from slimjobs.cli.main import main
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
 pytest.importorskip("rq_scheduler")
@@ -80,6 +83,23 @@ def test_what_comes_again_keeps_its_payload(redis: Redis, scheduler: Any) -> Non
     assert (meta["interval"], meta["repeat"]) == (60, 1)
     assert redis.llen("loads") == 2
     assert count(redis, "queue_samples.read", "letters").jobs == 1
+
+
+@pytest.mark.parametrize("state", ["queued", "finished"])
+def test_what_comes_again_is_not_set_aside(
+    state: str, redis: Redis, redis_url: str, scheduler: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = scheduler.schedule(LONG_AGO, queue_samples.read, args=[Letter(1, "")], interval=60)
+    enqueue_due(scheduler)
+    if state == "finished":
+        run_worker(Worker, "letters", redis)
+    arguments = ["--state", state, "--to", str(tmp_path / "jobs"), "--redis-url", redis_url]
+    assert main(["quarantine", *arguments, "--apply"]) == 1
+    assert f"{job.id}: left where it is, rq-scheduler will run it again" in capsys.readouterr().out
+    redis.zadd(scheduler.scheduled_jobs_key, {job.id: 1})
+    enqueue_due(scheduler)
+    run_worker(Worker, "letters", redis)
+    assert redis.llen("loads") == 2
 
 
 def test_its_process_moves_slim_jobs(redis: Redis, redis_url: str, scheduler: Any) -> None:
