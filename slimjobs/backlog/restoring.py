@@ -18,7 +18,7 @@ from slimjobs.errors import ConfigurationError
 from slimjobs.versions import RATE_LIMIT_SCRIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from redis import Redis
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # How long a hash waits for its job to be put back, which is a moment, save where the process is killed.
 _LOADED_SECONDS = 600
 _ANY_DEPTH = 2**53
+_STEP_IDS = 1000
 
 
 def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep: bool = False) -> Iterator[Outcome]:
@@ -53,14 +54,15 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
             f"the jobs of {path} have keys that begin with {about['prefix']!r}, here with {KEY_PREFIX!r}",
             hint=f"Set RQ_KEY_PREFIX={about['prefix']}.",
         )
-    # A job that changed before it could be removed was written again: it is the last record that holds.
-    last = {record["id"]: number for number, record in enumerate(records)}
+    last, behind = _look_through(records, set(connection.sscan_iter(about["quarantine"], count=_STEP_IDS)))
     limits: set[str] = set()
     # By queue, the job that was put back last: where the neighbours of the next one are lost, it is behind that.
     latest: dict[str, str] = {}
     for number, record in enumerate(islice(read_records(path), 1, None)):
         if last[record["id"]] != number or not _is_waiting(connection, about["quarantine"], record, queues):
             continue
+        if record["neighbours"]:
+            record["neighbours"][1] = behind.get(record["id"], b"")
         deepest, latest_id = _ANY_DEPTH if deep else pace.DEEP_PLACES, latest.get(record["queue"], "")
         loaded = _load(connection, record)
         with pace.resting():
@@ -109,6 +111,24 @@ def waiting_in(connection: Redis, path: Path, queues: Collection[str] = ()) -> C
                 found[record["id"]] = _stored_bytes(record)
     set_aside: Any = connection.scard(key)
     return Contents(len(found), sum(found.values()), int(set_aside) - len(ids))
+
+
+def _look_through(records: Iterable[Record], aside: Collection[bytes]) -> tuple[dict[str, int], dict[str, bytes]]:
+    """Return, by id, the number of a job's record, and the first id behind it that is not of a job to be put back.
+
+    A job that changed before it could be removed was written again: it is the last record that holds.
+    """
+    last: dict[str, int] = {}
+    behind: dict[str, bytes] = {}
+    # By queue, those that stood one behind the other up to the record that is looked at.
+    row: dict[str, list[str]] = {}
+    for number, record in enumerate(records):
+        last[record["id"]] = number
+        if record["neighbours"]:
+            row.setdefault(record["queue"], []).append(record["id"])
+            if record["neighbours"][1] not in aside:
+                behind |= dict.fromkeys(row.pop(record["queue"]), record["neighbours"][1])
+    return last, behind
 
 
 def _is_waiting(connection: Redis, quarantine_key: str, record: Record, queues: Collection[str] = ()) -> bool:

@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     Attributes:
         before: The id before it, b"" at the head.
-        behind: The next id behind it that is none of those that were asked for, b"" where there is none.
+        behind: The id behind it, b"" at the end.
         ahead: How many ids are before it.
         later: How many are behind it.
     """
@@ -145,7 +145,7 @@ def find_places(connection: Redis, queue: str, ids: set[str]) -> dict[str, Place
         ids: The ids of the jobs.
     """
     found: list[tuple[str, Place]] = []
-    behind, last, length = b"", b"", 0
+    last, length = b"", 0
     is_pending = False  # the id before the last one that was found is the next to be read
     while True:
         chunk: Any = connection.lrange(QUEUE_PREFIX + queue, -length - _CHUNK_IDS, -length - 1)
@@ -157,9 +157,7 @@ def find_places(connection: Redis, queue: str, ids: set[str]) -> dict[str, Place
                 found[-1] = (found[-1][0], found[-1][1]._replace(before=raw))
             is_pending = text(raw) in ids
             if is_pending:
-                found.append((text(raw), Place(b"", behind, 0, length)))
-            else:
-                behind = raw
+                found.append((text(raw), Place(b"", last, 0, length)))
             length += 1
             last = raw
         if is_all:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ from rq.registry import clean_registries
 from rq_versions import RateLimit, needs_rate_limits
 
 from slimjobs.backlog import quarantine as quarantine_module
+from slimjobs.backlog.quarantine import Quarantine
+from slimjobs.backlog.restoring import restore
+from slimjobs.backlog.selection import Selection
 from slimjobs.backlog.snapshots import take
 from slimjobs.cli.main import main
 
@@ -87,6 +91,36 @@ def test_a_key_of_another_type_leaves_its_job_and_lets_the_others_back(
     redis.delete("rq:job:job-1:dependents")
     run("restore", tmp_path / "jobs", "--apply")
     assert queue.count == 3
+
+
+def test_queued_jobs_go_back_before_those_that_stood_behind_them_and_were_left(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    jobs = {name: queue.enqueue(note_run, name, job_id=name) for name in "abcdefg"}
+    other = rq.Queue("other", connection=redis)
+    other.enqueue(note_run, "last", depends_on=[jobs["c"], jobs["f"]])  # so both of them are left
+    queue.enqueue(backlog_samples.fail, job_id="z")
+    before = queue.job_ids
+    run("quarantine", "--task", "*.note_run", "--state", "queued", "--to", tmp_path / "jobs", "--apply", status=1)
+    assert queue.job_ids == ["c", "f", "z"]
+    run("restore", tmp_path / "jobs", "--apply")
+    assert queue.job_ids == before
+
+
+def test_jobs_go_back_before_those_that_an_interrupted_quarantine_had_still_to_take(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", *"abcde", "z"):
+        queue.enqueue(note_run, name, job_id=name)
+    monkeypatch.setattr(quarantine_module, "_BATCH_JOBS", 2)
+    rows = [row for step in Selection(queues=("mail",)).rows(redis) for row in step if row.id in "abcde"]
+    quarantine = Quarantine(redis, tmp_path / "jobs")
+    assert len(list(islice(quarantine.set_aside(rows), 3))) == 3
+    quarantine.close()
+    assert queue.job_ids == ["first", "e", "z"]
+    rq.SimpleWorker([queue], connection=redis).work(max_jobs=1, logging_level="CRITICAL")
+    assert not [outcome for outcome in restore(redis, tmp_path / "jobs") if outcome.problem]
+    assert queue.job_ids == [*"abcde", "z"]
 
 
 def take_as_before(*arguments: Any) -> Any:
