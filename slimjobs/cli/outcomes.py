@@ -33,7 +33,7 @@ class Tally:
     done: int = 0
     left: list[Outcome] = field(default_factory=list)
     waited_for: list[Outcome] = field(default_factory=list)
-    error: SlimjobsError | RedisError | None = None
+    error: SlimjobsError | RedisError | KeyboardInterrupt | None = None
 
     def end(self) -> int:
         """Return the exit status, 1 where a job was left, or raise what ended it before its time."""
@@ -67,7 +67,7 @@ def count(outcomes: Iterable[Outcome], scene: Nobody) -> Tally:
                 if outcome.others:
                     tally.waited_for.append(outcome)
             scene.update(number)
-    except (SlimjobsError, RedisError) as error:
+    except (SlimjobsError, RedisError, KeyboardInterrupt) as error:
         tally.error = error
     return tally
 
@@ -79,7 +79,9 @@ def show(tally: Tally, done: str) -> None:
         tally: What was counted.
         done: What became of the jobs that were moved.
     """
-    print(f"\n{tally.done:,} jobs {done}" + (f", {len(tally.left):,} left" if tally.left else ""))
+    # Where Redis' answer was not awaited, it may have moved some more.
+    least = "at least " if tally.error else ""
+    print(f"\n{least}{tally.done:,} jobs {done}" + (f", {len(tally.left):,} left" if tally.left else ""))
     show_lines([f"  {outcome.id}: left where it is, {outcome.problem}" for outcome in tally.left])
     show_others(tally.waited_for)
 

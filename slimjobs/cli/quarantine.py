@@ -42,7 +42,7 @@ Redis finds a queued job by passing all that stand before it, and serves nobody 
 
 exit status:
   0; 1 when a job was left where it is; 2 when the arguments are wrong, the file cannot be
-  written, or Redis cannot be reached or refuses; what was set aside by then is told, and in the file.
+  written, or Redis cannot be reached or refuses, 130 after Ctrl-C; what was set aside by then is told, and in the file.
 """
 
 

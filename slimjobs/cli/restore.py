@@ -34,7 +34,7 @@ while it looks for them, 5 ms or more.
 
 exit status:
   0; 1 when a job was left in the file, or is missing there; 2 when the arguments are wrong, the file cannot be read, or
-  Redis cannot be reached.
+  Redis cannot be reached; 130 after Ctrl-C. What was put back by then is told.
 """
 
 

@@ -19,7 +19,7 @@ from redis.exceptions import WatchError
 from slimjobs.backlog import quarantine as quarantine_module
 from slimjobs.backlog.keys import QUARANTINE_PREFIX
 from slimjobs.backlog.quarantine import Quarantine
-from slimjobs.backlog.records import read_records
+from slimjobs.backlog.records import RecordWriter, read_records
 from slimjobs.backlog.restoring import restore
 from slimjobs.backlog.selection import Selection
 from slimjobs.backlog.snapshots import Place, find_places, take
@@ -382,6 +382,29 @@ def test_a_full_disk_ends_it_and_what_was_set_aside_by_then_is_told(
     assert queue.count == 20
     assert "10 jobs put back" in run("restore", tmp_path / "jobs", "--apply")
     assert queue.job_ids == before
+
+
+def test_ctrl_c_ends_it_and_what_was_set_aside_by_then_is_told(
+    queue: rq.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        queue.enqueue(backlog_samples.give_text, number)
+    write = RecordWriter.append
+    written: list[Any] = []
+
+    def write_and_interrupt(writer: RecordWriter, *arguments: Any) -> None:
+        write(writer, *arguments)
+        written.append(arguments)
+        if len(written) == 3:  # the header, and ten jobs twice
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RecordWriter, "append", write_and_interrupt)
+    assert main(["quarantine", "--queue", "mail", "--to", str(tmp_path / "jobs"), "--apply"]) == 130
+    captured = capsys.readouterr()
+    assert f"at least 10 jobs set aside in {tmp_path / 'jobs'}" in captured.out
+    assert f"`slimjobs restore {tmp_path / 'jobs'} --apply` puts them back" in captured.out
+    assert captured.err.endswith("slimjobs: interrupted\n")
+    assert queue.count == 20
 
 
 def test_jobs_count_as_set_aside_where_only_the_answer_was_lost(
