@@ -160,7 +160,8 @@ class Quarantine:
             outcomes, found = self._look_at(rows, places)
             if not found:
                 return outcomes
-            self._writer.append([record for record, _ in found], self._read_large)
+            records = [{**record, "quarantine": self._key} for record, _ in found]
+            self._writer.append(records, self._read_large)
             pipeline.multi()
             for record, lock in found:
                 self._remove(*_call(record, self._key, places, lock), client=pipeline)

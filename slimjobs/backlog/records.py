@@ -6,6 +6,7 @@
 
 What comes after the last whole record was being written when the process was killed: that job was not removed. A record
 that is damaged is passed over, by its length. No record has length 0: so the parts behind a damaged one are known too.
+A job's record has the header's "quarantine" too, lest damage to that one lose all; those of slimjobs 0.1.0 have not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _FRAME = struct.Struct(">II")
 _PART_SIZE, _CHECKSUM = struct.Struct(">Q"), struct.Struct(">I")
 _PIECE_BYTES = 2**16
 _NOTHING_LOST = "The jobs that were set aside are whole in it, and the others in Redis; go on with another file."
+_TRY_A_COPY = "Restore from a copy of it that is whole, if jobs were set aside into it."
 
 # Keys are texts; a job's fields and ids are bytes, as Redis has them.
 Record = dict[str, Any]
@@ -129,26 +131,29 @@ class RecordWriter:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the record of the whole file, and then those of its jobs, whose "large" is a `Part` by field.
+    """Yield the "quarantine" of the whole file, and then the records of its jobs, whose "large" is a `Part` by field.
 
     Jobs that are damaged are left out.
 
     Raises:
-        ConfigurationError: It is no such file, or the record of the whole file is damaged.
+        ConfigurationError: It is no such file, or no record that is whole has its "quarantine".
     """
     try:
         with path.open("rb") as file:
             if file.read(len(HEADER)) != HEADER:
                 raise ConfigurationError(f"{path} was not written by `slimjobs quarantine`")
             size_bytes = path.stat().st_size
-            is_first = True
-            for body in _read_bodies(file, size_bytes):
-                record = body and _read_parts(file, path, size_bytes, body)
-                if record:
-                    yield record
-                elif is_first and file.tell() < size_bytes:
-                    raise ConfigurationError(f"{path} is damaged where it says which Redis its jobs are from")
-                is_first = False
+            bodies = _read_bodies(file, size_bytes)
+            records = (body and _read_parts(file, path, size_bytes, body) for body in bodies)
+            whole = (record for record in records if record)
+            first = next(whole, {})
+            if "quarantine" not in first:
+                problem = "is cut before its first job, or damaged where it says which Redis its jobs are from"
+                raise ConfigurationError(f"{path} {problem}", hint=_TRY_A_COPY)
+            yield {"quarantine": first["quarantine"]}
+            if "id" in first:
+                yield first
+            yield from whole
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror})") from None
 

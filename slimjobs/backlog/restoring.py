@@ -9,7 +9,7 @@ from uuid import uuid4
 from rq.utils import current_timestamp, now, utcformat
 
 from slimjobs.backlog import pace
-from slimjobs.backlog.keys import JOB_PREFIX, KEY_PREFIX, QUEUE_PREFIX, RATE_LIMIT_PREFIX, text
+from slimjobs.backlog.keys import JOB_PREFIX, KEY_PREFIX, QUARANTINE_PREFIX, QUEUE_PREFIX, RATE_LIMIT_PREFIX, text
 from slimjobs.backlog.pieces import write_field
 from slimjobs.backlog.putting import RESTORE, call_of, limit_of
 from slimjobs.backlog.quarantine import Outcome
@@ -41,32 +41,31 @@ def restore(connection: Redis, path: Path, queues: Collection[str] = (), *, deep
         deep: Whether jobs are put into the middle of very long queues too, see `pace.DEEP_PLACES`.
 
     Raises:
-        ConfigurationError: It is no such file, its beginning is damaged, or its jobs have another prefix of keys than
-            RQ here.
+        ConfigurationError: It is no such file, it does not say any more which Redis its jobs are from, or they have
+            another prefix of keys than RQ here.
     """
     script = connection.register_script(RESTORE)
     records = read_records(path)
-    about = next(records, None)
-    if about is None:
-        raise ConfigurationError(f"{path} ends in its header: no job was set aside")
-    if about["prefix"] != KEY_PREFIX:
+    key: str = next(records)["quarantine"]
+    if not key.startswith(QUARANTINE_PREFIX):
+        prefix = key.partition(":slimjobs:")[0]
         raise ConfigurationError(
-            f"the jobs of {path} have keys that begin with {about['prefix']!r}, here with {KEY_PREFIX!r}",
-            hint=f"Set RQ_KEY_PREFIX={about['prefix']}.",
+            f"the jobs of {path} have keys that begin with {prefix!r}, here with {KEY_PREFIX!r}",
+            hint=f"Set RQ_KEY_PREFIX={prefix}.",
         )
-    last, behind = _look_through(records, set(connection.sscan_iter(about["quarantine"], count=_STEP_IDS)))
+    last, behind = _look_through(records, set(connection.sscan_iter(key, count=_STEP_IDS)))
     limits: set[str] = set()
     # By queue, the job that was put back last: where the neighbours of the next one are lost, it is behind that.
     latest: dict[str, str] = {}
     for number, record in enumerate(islice(read_records(path), 1, None)):
-        if last[record["id"]] != number or not _is_waiting(connection, about["quarantine"], record, queues):
+        if last[record["id"]] != number or not _is_waiting(connection, key, record, queues):
             continue
         if record["neighbours"]:
             record["neighbours"][1] = behind.get(record["id"], b"")
         deepest, latest_id = _ANY_DEPTH if deep else pace.DEEP_PLACES, latest.get(record["queue"], "")
         loaded = _load(connection, record)
         with pace.resting():
-            problem, ended = script(*call_of(record, about["quarantine"], loaded, deepest, latest_id))
+            problem, ended = script(*call_of(record, key, loaded, deepest, latest_id))
         if not problem:
             limits.add(limit_of(record))
             latest[record["queue"]] = record["id"]
@@ -98,10 +97,10 @@ def waiting_in(connection: Redis, path: Path, queues: Collection[str] = ()) -> C
         queues: The names of the queues whose jobs are counted; all where there is none.
 
     Raises:
-        ConfigurationError: It is no such file, or its beginning is damaged.
+        ConfigurationError: It is no such file, or it does not say any more which Redis its jobs are from.
     """
     records = read_records(path)
-    key = next(records, {"quarantine": ""})["quarantine"]
+    key = next(records)["quarantine"]
     ids: set[str] = set()
     found: dict[str, int] = {}
     for record in records:

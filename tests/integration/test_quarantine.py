@@ -348,15 +348,32 @@ def test_a_damaged_length_gives_the_jobs_before_it(redis: Redis, queue: rq.Queue
     assert queue.job_ids == [jobs[0].id]
 
 
-def test_a_file_whose_beginning_is_damaged_says_so(
-    queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+def test_a_file_whose_beginning_is_damaged_gives_its_jobs(
+    redis: Redis, queue: rq.Queue, tmp_path: Path, run: Run
+) -> None:
+    for number in range(3):
+        queue.enqueue(backlog_samples.give_text, number)
+    before = all_of(redis)
+    run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
+    data = (tmp_path / "jobs").read_bytes()
+    (tmp_path / "jobs").write_bytes(data.replace(b"prefix", b"prefax", 1))
+    assert "3 jobs put back" in run("restore", tmp_path / "jobs", "--apply")
+    assert all_of(redis) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "no job is whole"])
+@pytest.mark.parametrize("apply", [[], ["--apply"]])
+def test_a_file_that_no_more_says_where_its_jobs_are_from_is_an_error(
+    apply: list[str], damage: str, queue: rq.Queue, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue.enqueue(backlog_samples.give_text, 1)
     run("quarantine", "--queue", "mail", "--to", tmp_path / "jobs", "--apply")
     data = (tmp_path / "jobs").read_bytes()
-    (tmp_path / "jobs").write_bytes(data.replace(b"prefix", b"prefax", 1))
-    assert main(["restore", str(tmp_path / "jobs"), "--apply"]) == 2
-    assert "is damaged where it says which Redis" in capsys.readouterr().err
+    (tmp_path / "jobs").write_bytes(data[:100] if damage == "cut" else data.replace(b"quarantine:", b"quarantane:"))
+    assert main(["restore", str(tmp_path / "jobs"), *apply]) == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert "is cut before its first job, or damaged where it says which Redis its jobs are from" in captured.err
 
 
 def test_a_file_is_for_its_owner_alone(queue: rq.Queue, tmp_path: Path, run: Run) -> None:
