@@ -1,8 +1,10 @@
-"""Payloads that one `enqueue_many` writes, held together against `max_batch_bytes`."""
+"""Calls of one `enqueue_many`: what is known of each, and all together held against `max_batch_bytes`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rq.queue import EnqueueData
 
 from slimjobs import listeners, refusals
 from slimjobs.errors import BatchTooLargeError
@@ -11,8 +13,43 @@ from slimjobs.sizes import format_pair
 
 if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
+    from rq.serializers import Serializer as RQSerializer
 
     from slimjobs.limits import Limits
+    from slimjobs.locators import Transaction
+
+
+class Known(NamedTuple):
+    """What is known of a checked call, and has no place in RQ.
+
+    Attributes:
+        task: The import path of its task.
+        payload_bytes: What a worker holds in memory of it.
+        transactions: Those that its rows may be part of.
+        serializer: What its refs were written for.
+    """
+
+    task: str
+    payload_bytes: int
+    transactions: tuple[Transaction, ...]
+    serializer: RQSerializer
+
+
+class Prepared(EnqueueData):
+    """A call for `enqueue_many`, with what is known of it."""
+
+    known: Known
+
+    # The tuple's own leaves behind what is known.
+    def _replace(self, **changes: Any) -> Prepared:  # pyright: ignore[reportIncompatibleMethodOverride]  # Python lets one
+        return prepared(super()._replace(**changes), self.known)
+
+
+def prepared(data: EnqueueData, known: Known) -> Prepared:
+    """Return a call for `enqueue_many` that remembers what is known of it."""
+    remembering = Prepared(*data)
+    remembering.known = known
+    return remembering
 
 
 class Batch:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rq.job import UNEVALUATED
+from rq.queue import EnqueueData
 
 from slimjobs import refusals
-from slimjobs.batches import Batch
+from slimjobs.batches import Batch, Prepared
 from slimjobs.calls import Call, call_of, task_of
 from slimjobs.codec import Refused
 from slimjobs.entries import Entry
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rq.job import Job as RQJob
-    from rq.queue import EnqueueData
     from rq.queue import Queue as RQQueue
 
     from slimjobs.limits import Limits
@@ -60,7 +60,10 @@ class Checks:
         built: list[tuple[EnqueueData, Payload]] = []
         for data in job_datas:
             payload = self.build(data.func, data.args, data.kwargs, data.meta)
-            built.append((data._replace(func=payload, args=None, kwargs=None), payload))
+            if isinstance(data, Prepared):  # its refs do not tell what its models were part of
+                payload.transactions += data.known.transactions
+            # What is known of a prepared call stays behind: a job that waits would hold its transactions.
+            built.append((EnqueueData(*data)._replace(func=payload, args=None, kwargs=None), payload))
             batch.add(payload.task, payload.size_bytes)
         batch.end()
         return built

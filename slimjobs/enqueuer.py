@@ -11,6 +11,7 @@ from rq.queue import Queue as RQQueue
 from rq.utils import now
 
 from slimjobs import stock
+from slimjobs.batches import Known, prepared
 from slimjobs.errors import ConfigurationError
 from slimjobs.options import NAMES, fold_options
 from slimjobs.queue import Queue
@@ -107,7 +108,7 @@ class Enqueuer(Generic[P]):
         if unknown:
             raise ConfigurationError(f"enqueue_many has no option {', '.join(sorted(unknown))}")
         data = queue.prepare_data(self._function, **options)
-        return data if known is None else stock.prepared(data, known)
+        return data if known is None else prepared(data, known)
 
     def enqueue_many(
         self, calls: Iterable[EnqueueData], *, pipeline: Pipeline | None = None, group_id: str | None = None
@@ -145,9 +146,7 @@ class Enqueuer(Generic[P]):
         """Return the options of every job, as RQ's `enqueue` takes them."""
         return {"job_timeout" if name == "timeout" else name: value for name, value in self._options.items()}
 
-    def _prepare(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[RQQueue, dict[str, Any], stock.Known | None]:
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[RQQueue, dict[str, Any], Known | None]:
         """Return the queue, what its methods take besides the function, and what is known of a stock queue's call."""
         options = self.rq_options()
         for name in [name for name in kwargs if name not in self._own_names]:
@@ -157,7 +156,7 @@ class Enqueuer(Generic[P]):
                 raise _of_the_task(name, task_name(self._function))
         options = fold_options(options)
         queue = self.queue
-        known: stock.Known | None = None
+        known: Known | None = None
         if not isinstance(queue, Queue):
             args, kwargs, options, known = stock.slim_down(queue, task_name(self._function), args, kwargs, options)
         return queue, {**options, "args": args, "kwargs": kwargs}, known

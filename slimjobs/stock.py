@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from rq.job import JobStatus
@@ -11,7 +11,7 @@ from rq.queue import EnqueueData
 from rq.queue import Queue as RQQueue
 
 from slimjobs import commit, refusals, tagging
-from slimjobs.batches import Batch
+from slimjobs.batches import Batch, Known, Prepared
 from slimjobs.calls import TASK_ATTRIBUTE, Call
 from slimjobs.codec import Refused
 from slimjobs.errors import ConfigurationError, PayloadTooLargeError
@@ -27,42 +27,8 @@ if TYPE_CHECKING:
 
     from redis.client import Pipeline
     from rq.job import Job as RQJob
-    from rq.serializers import Serializer as RQSerializer
 
     from slimjobs.locators import Transaction
-
-
-class Known(NamedTuple):
-    """What is known of a checked call, and has no place in RQ.
-
-    Attributes:
-        task: The import path of its task.
-        payload_bytes: What a worker holds in memory of it.
-        transactions: Those that its rows may be part of.
-        serializer: What its refs were written for.
-    """
-
-    task: str
-    payload_bytes: int
-    transactions: tuple[Transaction, ...]
-    serializer: RQSerializer
-
-
-class Prepared(EnqueueData):
-    """A call for `enqueue_many`, with what is known of it."""
-
-    known: Known
-
-    # The tuple's own leaves behind what is known.
-    def _replace(self, **changes: Any) -> Prepared:  # pyright: ignore[reportIncompatibleMethodOverride]  # Python lets one
-        return prepared(super()._replace(**changes), self.known)
-
-
-def prepared(data: EnqueueData, known: Known) -> Prepared:
-    """Return a call for `enqueue_many` that remembers what is known of it."""
-    remembering = Prepared(*data)
-    remembering.known = known
-    return remembering
 
 
 def slim_down(
@@ -93,7 +59,8 @@ def slim_down(
         refusals.note(queue.connection, queue.name, task)
         raise
     is_waiting = commit.commit_for(task, told, "auto") == "auto"
-    waits = transactions_of(models) if models and is_waiting else ()
+    # The models were found here, and by the serializer those inside of value types.
+    waits = (*transactions_of(models), *payload.transactions) if is_waiting else ()
     known = Known(task, payload.size_bytes, waits, queue.serializer)
     return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
 

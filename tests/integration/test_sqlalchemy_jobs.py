@@ -7,8 +7,10 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from queue_samples import run_worker
+import rq
+from queue_samples import Parcel, run_worker
 
+import slimjobs
 from slimjobs import Job, Queue, SimpleWorker
 
 if TYPE_CHECKING:
@@ -68,6 +70,39 @@ def test_a_job_that_was_changed_before_it_is_enqueued_waits_all_the_same(queue: 
 
     assert queue.job_ids == [job.id]
     assert Job.fetch(job.id, connection=queue.connection).meta == {"campaign": 7}
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_a_changed_row_in_a_value_type_is_waited_for_on_a_stock_queue_too(
+    redis: Redis, reading_room: Any, book: Any, ends: str
+) -> None:
+    stock = rq.Queue("room", connection=redis, serializer=slimjobs.Serializer)
+    task = slimjobs.job(stock)(reading_room.describe)
+    with reading_room.Session() as session:
+        changed = session.get(reading_room.Book, 7)
+        changed.title = "Persuasion"
+        jobs = [task.enqueue(Parcel(changed, 1)), *task.enqueue_many([task.prepare(Parcel(changed, 1))])]
+        assert stock.job_ids == []
+        getattr(session, ends)()
+
+    assert stock.job_ids == ([job.id for job in jobs] if ends == "commit" else [])
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+@pytest.mark.parametrize("serializer", ["rq.serializers.DefaultSerializer", "slimjobs.Serializer"])
+def test_a_changed_row_is_waited_for_by_a_call_that_was_prepared_for_a_stock_queue(
+    queue: Queue, reading_room: Any, book: Any, serializer: str, ends: str
+) -> None:
+    stock = rq.Queue("stock", connection=queue.connection, serializer=serializer)
+    prepare = slimjobs.job(stock)(reading_room.describe).prepare
+    with reading_room.Session() as session:
+        changed = session.get(reading_room.Book, 7)
+        changed.title = "Persuasion"
+        jobs = slimjobs.job(queue)(reading_room.describe).enqueue_many([prepare(book), prepare(changed)])
+        assert queue.job_ids == []
+        getattr(session, ends)()
+
+    assert queue.job_ids == ([job.id for job in jobs] if ends == "commit" else [])
 
 
 def test_what_a_task_forgets_to_commit_is_said_with_its_name(
