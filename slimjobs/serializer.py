@@ -171,7 +171,8 @@ class ForeignFormat(Format):
 
 def format_of(serializer: RQSerializer) -> Format:
     """Return how a queue with this serializer writes."""
-    return SLIM if serializer is Serializer or isinstance(serializer, Serializer) else ForeignFormat(serializer)
+    # A subclass, and an instance of one, may write something else, such as what is encrypted.
+    return SLIM if serializer is Serializer or type(serializer) is Serializer else ForeignFormat(serializer)
 
 
 def go_on_with(serializer: Any, stored: bytes) -> Any:

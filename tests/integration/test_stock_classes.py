@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -185,6 +187,34 @@ def test_json_in_our_queue_is_weighed_and_counted_too(redis: Redis) -> None:
     assert job.return_value() == [1, "two"]
     row = count(redis, "sample_app.give_back")
     assert (row.jobs, row.payload_bytes, row.refused) == (1, len(job.data), 1)
+
+
+class Hidden(Serializer):
+    """Writes no text that can be read in Redis."""
+
+    @staticmethod
+    def dumps(value: Any, /) -> bytes:
+        return b"hidden" + Serializer.dumps(value)[::-1]
+
+    @staticmethod
+    def loads(data: bytes, /) -> Any:
+        assert data.startswith(b"hidden")
+        return Serializer.loads(data[:5:-1])
+
+
+@pytest.mark.parametrize("serializer", [Hidden, Hidden()], ids=["class", "instance"])
+def test_a_serializer_that_builds_on_ours_writes_all_there_is_of_a_job(redis: Redis, serializer: Any) -> None:
+    queue = Queue("q", connection=redis, serializer=serializer)
+    read = slimjobs.job(queue)(queue_samples.read_tree.__wrapped__)  # type: ignore[attr-defined]
+    job = read.options(meta={"note": 1}).enqueue([Letter(1, "")])
+    written: Any = redis.hgetall(job.key)
+    queue.run_job(job)
+    results: Any = redis.xrange(f"rq:results:{job.id}")
+
+    call = Hidden.loads(zlib.decompress(written[b"data"]))
+    assert call == ("queue_samples.read_tree", None, ([Ref("queue_samples.Letter", 1)],), {})
+    assert Hidden.loads(written[b"meta"]) == {"note": 1}
+    assert Hidden.loads(b64decode(results[0][1][b"return_value"])) == ["dear"]
 
 
 # A migration: readers first, writers second.
