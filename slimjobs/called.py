@@ -11,7 +11,7 @@ from rq.job import Job as RQJob
 from rq.utils import import_attribute
 
 from slimjobs import tagging
-from slimjobs.calls import Call, is_task, named_task, task_of
+from slimjobs.calls import Call, named_task, task_of
 from slimjobs.errors import SlimjobsError
 from slimjobs.execution import import_function, imported, load_call
 from slimjobs.limits import for_task
@@ -136,7 +136,7 @@ class CalledJob(ShownJob):
         self._own_task = None if self.instance is not None else named_task(self.func)
         self._before = _Before(
             data=self.data,
-            is_task=self.instance is None and is_task(self.func, self.func_name),
+            is_task=self._own_task is not None,
             refs={"_instance": self.instance, "_args": self.args, "_kwargs": self.kwargs},
         )
         try:

@@ -75,29 +75,24 @@ def call_of(
     instance, function = resolve_function_reference(func)
     if inspect.isclass(instance):  # a class method, which its path finds
         instance, function = None, f"{instance.__module__}.{instance.__qualname__}.{function}"
-    task = _own_name(func) if isinstance(func, str) else task_of(function, instance)
+    decorated = named_task(func) if instance is None else None
+    task = decorated or task_of(function, instance)
     stored_meta, commit = split(meta)
-    decorated = instance is None and is_task(func, function)
-    return Call(task, function, instance, positional, dict(keywords), stored_meta, commit, decorated)
-
-
-def is_task(func: Any, function: str | None) -> bool:
-    """Return whether a function has `@job`, and is called under its own name."""
-    return function is not None and getattr(func, TASK_ATTRIBUTE, None) == function
-
-
-def _own_name(path: str) -> str:
-    """Return the import path of a function's own module, where that is known without importing anything."""
-    module, _, name = path.rpartition(".")
-    # Not getattr, for which a lazy module may import.
-    function = getattr(sys.modules.get(module), "__dict__", {}).get(name)
-    return named_task(function) or path
+    return Call(task, function, instance, positional, dict(keywords), stored_meta, commit, decorated is not None)
 
 
 def named_task(function: Any) -> str | None:
-    """Return the name that a task was decorated under, whatever path it was found by; None for another function."""
-    name = getattr(function, TASK_ATTRIBUTE, None)
-    return name if type(name) is str else None
+    """Return the name that a task was decorated under, whatever path it was found by; None for another function.
+
+    Args:
+        function: The function, or its import path, which is looked up without importing anything.
+    """
+    if isinstance(function, str):
+        module, _, name = function.rpartition(".")
+        # Not getattr, for which a lazy module may import.
+        function = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    task = getattr(function, TASK_ATTRIBUTE, None)
+    return task if type(task) is str else None
 
 
 def task_of(function: str | None, instance: Any) -> str:

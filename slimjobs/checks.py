@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rq.job import UNEVALUATED
 from rq.queue import EnqueueData
 
-from slimjobs import refusals
+from slimjobs import refusals, tagging
 from slimjobs.batches import Batch, Prepared
-from slimjobs.calls import Call, call_of, task_of
+from slimjobs.calls import Call, call_of, named_task, task_of
 from slimjobs.codec import Refused
 from slimjobs.entries import Entry
 from slimjobs.errors import ConfigurationError, PayloadTooLargeError
@@ -82,9 +82,14 @@ class Checks:
         if (payload is not None or job._data is UNEVALUATED) and job.serializer is not queue.serializer:
             raise ConfigurationError(f"job {job.id} has another serializer than the queue {queue.name!r}")
         if job._data is UNEVALUATED:  # RQ's sign that it was made or changed, and not encoded since
-            task = task_of(job.func_name, job.instance)
-            call = Call(task, job.func_name, job.instance, job.args, job.kwargs, job.meta)
-            payload = self._build(call, format_of(job.serializer))
+            form, args, kwargs = format_of(job.serializer), job.args, job.kwargs
+            decorated = named_task(job.func_name) if job.instance is None else None
+            if decorated is not None and form.keeps_calls:  # what was not changed may hold refs as tagged dicts
+                args, kwargs = tagging.revive(args), tagging.revive(kwargs)
+            task = decorated or task_of(job.func_name, job.instance)
+            is_task = decorated is not None
+            call = Call(task, job.func_name, job.instance, args, kwargs, job.meta, is_task=is_task)
+            payload = self._build(call, form)
             if not isinstance(job, Job):
                 job._data = payload.data
                 if job.description == job.get_call_string():  # which shows the arguments' values

@@ -168,17 +168,19 @@ def test_a_decorated_task_on_a_queue_of_ours_with_another_serializer_waits_too(
 ) -> None:
     queue = Queue("mine", connection=redis, serializer=serializer)
     task = slimjobs.job(queue)(first_subject.__wrapped__)  # type: ignore[attr-defined]
+    ways: list[Callable[[Any], Any]] = [task.enqueue, lambda value: queue.enqueue(f"{__name__}.first_subject", value)]
     with transaction.atomic():
-        task.enqueue([email(shop)])
+        for enqueue in ways:
+            enqueue([email(shop)])
         undo()
     with transaction.atomic():
-        job = task.enqueue([email(shop, subject="mine")])
+        jobs = [enqueue([email(shop, subject="mine")]) for enqueue in ways]
         assert queue.job_ids == []
 
-    assert queue.job_ids == [job.id]
-    assert count(redis, f"{__name__}.first_subject").jobs == 1
+    assert queue.job_ids == [job.id for job in jobs]
+    assert count(redis, f"{__name__}.first_subject").jobs == 2
     run_worker(rq.SimpleWorker, "mine", redis, serializer=queue.serializer)
-    assert job.return_value() == "mine"
+    assert [job.return_value() for job in jobs] == ["mine", "mine"]
 
 
 def test_a_query_of_too_many_rows_is_counted_as_refused_on_a_stock_queue_too(redis: Redis, shop: Any) -> None:

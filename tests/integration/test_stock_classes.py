@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from base64 import b64decode
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -166,6 +168,42 @@ def test_a_task_with_the_decorator_makes_refs_whatever_our_queue_writes(redis: R
     assert again.return_value() == ["dear"]
     row = count(redis, "queue_samples.read_tree")
     assert (row.jobs, row.refused) == (4, 1)
+
+
+@pytest.mark.parametrize("path", ["queue_samples.read_tree", "posts.read"], ids=["its own", "another"])
+@pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
+def test_a_task_makes_refs_also_where_it_is_given_by_its_path(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, serializer: Any, path: str
+) -> None:
+    posts: Any = ModuleType("posts")
+    posts.read = queue_samples.read_tree
+    monkeypatch.setitem(sys.modules, "posts", posts)
+    queue = Queue("q", connection=redis, serializer=serializer)
+    job = queue.enqueue(path, [Letter(1, "x" * 1_000_000)])
+
+    assert len(job.data) < 200
+    queue.run_job(job)
+    assert job.return_value(refresh=True) == ["dear"]
+    assert count(redis, "queue_samples.read_tree").jobs == 1
+
+
+@pytest.mark.parametrize("job_class", [Job, RQJob])
+@pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
+def test_a_task_makes_refs_also_of_what_a_job_is_told_before_it_is_enqueued(
+    redis: Redis, serializer: Any, job_class: type[RQJob]
+) -> None:
+    queue = Queue("q", connection=redis, serializer=serializer)
+    job = job_class.create(queue_samples.read_tree, ([],), connection=redis, serializer=serializer, origin="q")
+    job.args = ([Letter(1, "x" * 1_000_000)],)
+    queue.enqueue_job(job)
+
+    again = Job.fetch(job.id, connection=redis, serializer=serializer)
+    assert len(again.data) < 200
+    again.kwargs = {}  # the others are refs already, as this serializer knows them
+    queue.enqueue_job(again)
+    assert Job.fetch(job.id, connection=redis, serializer=serializer).data == again.data
+    run_worker(rq.Worker, "q", redis, serializer=serializer)
+    assert job.return_value(refresh=True) == ["dear"]
 
 
 def test_what_json_cannot_write_is_refused_with_its_task_and_path(redis: Redis) -> None:
