@@ -59,7 +59,10 @@ class Checks:
         batch = Batch(self._queue, self._limits.over(settings().limits))
         built: list[tuple[EnqueueData, Payload]] = []
         for data in job_datas:
-            payload = self.build(data.func, data.args, data.kwargs, data.meta)
+            args, kwargs = data.args, data.kwargs
+            if isinstance(data, Prepared):  # for a stock queue, whose refs may be tagged dicts
+                args, kwargs = tagging.revive(args), tagging.revive(kwargs)
+            payload = self.build(data.func, args, kwargs, data.meta)
             if isinstance(data, Prepared):  # its refs do not tell what its models were part of
                 payload.transactions += data.known.transactions
             # What is known of a prepared call stays behind: a job that waits would hold its transactions.

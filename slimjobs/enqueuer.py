@@ -125,11 +125,10 @@ class Enqueuer(Generic[P]):
             PayloadTooLargeError: One of them is over its limit.
             UnsupportedTypeError: Something in one of them cannot travel.
             UnsavedModelError: A model in one of them has no primary key.
-            ConfigurationError: One of them was prepared for another kind of queue.
+            ConfigurationError: The queue is a stock one, and one of them was prepared for another kind of queue.
         """
         queue = self.queue
         if isinstance(queue, Queue):
-            calls = stock.readable(queue, calls)
             return queue.enqueue_many(calls, pipeline=pipeline, group_id=group_id)
         return stock.write_many(queue, calls, pipeline, group_id)
 

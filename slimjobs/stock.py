@@ -18,15 +18,15 @@ from slimjobs.errors import ConfigurationError, PayloadTooLargeError
 from slimjobs.limits import for_task, settings
 from slimjobs.options import split
 from slimjobs.payload import build, locate, too_large
-from slimjobs.queue import Queue
 from slimjobs.registry import transactions_of
 from slimjobs.serializer import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from redis.client import Pipeline
     from rq.job import Job as RQJob
+    from rq.serializers import Serializer as RQSerializer
 
     from slimjobs.locators import Transaction
 
@@ -65,27 +65,12 @@ def slim_down(
     return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
 
 
-def readable(queue: RQQueue, calls: Iterable[EnqueueData]) -> Iterator[EnqueueData]:
-    """Yield calls for a queue of ours, whatever they were prepared for.
-
-    Raises:
-        ConfigurationError: One was prepared for a stock queue whose refs are dicts that are read nowhere else.
-    """
-    for call in calls:
-        written_for = call.known.serializer if isinstance(call, Prepared) else queue.serializer
-        if written_for is not queue.serializer and not tagging.knows_refs(written_for):
-            raise _prepared_elsewhere(queue, call)
-        yield call
-
-
-def _prepared_elsewhere(queue: RQQueue, call: EnqueueData) -> ConfigurationError:
-    kind = "slimjobs.Queue" if isinstance(queue, Queue) else "stock queue"
-    name = getattr(queue.serializer, "__name__", type(queue.serializer).__name__)
-    return ConfigurationError(
-        f"a call for the {kind} {queue.name!r} was not prepared for a {kind} with {name}",
-        hint="Let enqueue_many of a task on its own queue take it.",
-        task=getattr(call.func, TASK_ATTRIBUTE, None),
-    )
+def _writes_alike(serializer: RQSerializer, other: RQSerializer) -> bool:
+    """Return whether what was prepared for one serializer is what another writes."""
+    if serializer is other or isinstance(serializer, type) or type(serializer) is not type(other):
+        return serializer is other
+    # A queue that is a function may have an instance of its own at each call. Of modules the type alone tells nothing.
+    return tagging.knows_refs(serializer) == tagging.knows_refs(other)
 
 
 def write(
@@ -123,8 +108,13 @@ def write_many(
     named: list[EnqueueData] = []
     waits: list[tuple[Transaction, ...]] = []
     for call in calls:
-        if not isinstance(call, Prepared) or call.known.serializer is not queue.serializer:
-            raise _prepared_elsewhere(queue, call)
+        if not isinstance(call, Prepared) or not _writes_alike(call.known.serializer, queue.serializer):
+            name = getattr(queue.serializer, "__name__", type(queue.serializer).__name__)
+            raise ConfigurationError(
+                f"a call for the stock queue {queue.name!r} was not prepared for a stock queue with {name}",
+                hint="Let enqueue_many of a task on its own queue take it.",
+                task=getattr(call.func, TASK_ATTRIBUTE, None),
+            )
         batch.add(call.known.task, call.known.payload_bytes)
         waits.append(call.known.transactions)
         named.append(EnqueueData(*call)._replace(job_id=call.job_id or str(uuid4())))

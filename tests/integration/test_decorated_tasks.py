@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from datetime import timedelta
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any
@@ -154,17 +156,45 @@ def test_a_batch_of_a_stock_queue_takes_nothing_that_was_not_made_slim_for_it(st
     assert snapshot(connection) == before
 
 
-def test_a_batch_of_ours_takes_what_was_prepared_for_a_stock_queue_or_refuses_it(stock: rq.Queue) -> None:
-    ours = task(queue_samples.read_tree, Queue("letters", connection=stock.connection))
-    prepared = [task(queue_samples.read_tree, stock).prepare(letter())]
-    if stock.serializer is JSONSerializer:
-        with pytest.raises(slimjobs.ConfigurationError, match=r"slimjobs\.Queue 'letters' was not"):
-            ours.enqueue_many(prepared)
-        assert stock.count == 0
-    else:
-        (job,) = ours.enqueue_many(prepared)
-        run_worker(SimpleWorker, "letters", stock.connection)
-        assert job.return_value() == ["dear"]
+@pytest.mark.parametrize("serializer", SERIALIZERS.values(), ids=list(SERIALIZERS))
+def test_a_batch_of_ours_takes_what_was_prepared_for_a_stock_queue(stock: rq.Queue, serializer: Any) -> None:
+    queue = Queue("letters", connection=stock.connection, serializer=serializer)
+    prepare = task(queue_samples.read_tree, stock).prepare
+    jobs = [
+        *task(queue_samples.read_tree, queue).enqueue_many([prepare(letter())]),
+        *queue.enqueue_many([prepare(tree={"a": [letter(2)]})]),
+    ]
+    run_worker(SimpleWorker, "letters", stock.connection, serializer=serializer)
+    assert [job.return_value() for job in jobs] == [["dear"], ["hello"]]
+
+
+class Instance:
+    """A serializer whose instances are used."""
+
+    def dumps(self, value: Any) -> bytes:
+        return json.dumps(value).encode()
+
+    def loads(self, data: bytes) -> Any:
+        return json.loads(data)
+
+
+def test_a_batch_takes_what_its_task_prepared_where_each_call_has_its_own_serializer(redis: Redis) -> None:
+    def queue() -> rq.Queue:
+        return rq.Queue("letters", connection=redis, serializer=Instance())
+
+    read = slimjobs.job(queue)(queue_samples.read_tree.__wrapped__)  # type: ignore[attr-defined]
+    jobs = read.enqueue_many([read.prepare(letter())])
+    run_worker(rq.SimpleWorker, "letters", redis, serializer=JSONSerializer)
+    assert [job.return_value() for job in jobs] == [["dear"]]
+
+
+@pytest.mark.parametrize(("own", "other"), [(json, pickle), (Instance(), JSONSerializer)])
+def test_a_batch_takes_nothing_that_was_prepared_for_an_unlike_serializer(redis: Redis, own: Any, other: Any) -> None:
+    read, elsewhere = (
+        task(queue_samples.read_tree, rq.Queue("letters", connection=redis, serializer=each)) for each in (own, other)
+    )
+    with pytest.raises(slimjobs.ConfigurationError, match="was not prepared for"):
+        read.enqueue_many([elsewhere.prepare([])])
 
 
 def test_what_rq_refuses_of_a_batch_leaves_nothing_of_it(stock: rq.Queue) -> None:
