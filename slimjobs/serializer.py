@@ -132,29 +132,34 @@ class ForeignFormat(Format):
         args, kwargs = call.args, call.kwargs
         if call.is_task:
             args, kwargs = tagging.dehydrate((args, kwargs), self._serializer, room, models)
-        try:
-            return self._serializer.dumps((call.function, call.instance, args, kwargs))
-        except TypeError:
-            culprit = self._find_unwritable((call.instance, args, kwargs))
-        problem = f"a {type(culprit).__qualname__} cannot be written by the serializer of this queue"
-        raise Refused(culprit, UnsupportedTypeError(problem))
-
-    def _find_unwritable(self, value: Any) -> Any:
-        """Return what in a value the serializer cannot write; a container where none of its items alone is to blame."""
-        items = [item for _, item in children(value)] if isinstance(value, (list, tuple, dict)) else []
-        culprit = next((item for item in items if not self._can_write(item)), None)
-        return value if culprit is None else self._find_unwritable(culprit)
-
-    def _can_write(self, value: Any) -> bool:
-        try:
-            self._serializer.dumps(value)
-        except TypeError:
-            return False
-        return True
+        # A culprit is looked for in what was given: what is written in its place has no path there.
+        given = call.instance, call.args, call.kwargs
+        return self._dump((call.function, call.instance, args, kwargs), given, call.is_task)
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:  # noqa: ARG002  # weighed by the caller
         """Return the bytes of a value."""
-        return self._serializer.dumps(value)
+        return self._dump(value, value)
+
+    def _dump(self, value: Any, given: Any, is_task: bool = False) -> bytes:
+        try:
+            return self._serializer.dumps(value)
+        except _UNWRITABLE:
+            culprit = self._find_unwritable(given, is_task)
+        problem = f"a {type(culprit).__qualname__} cannot be written by the serializer of this queue"
+        raise Refused(culprit, UnsupportedTypeError(problem))
+
+    def _find_unwritable(self, value: Any, is_task: bool) -> Any:
+        """Return what in a value the serializer cannot write; a container where none of its items alone is to blame."""
+        items = [item for _, item in children(value)] if isinstance(value, (list, tuple, dict)) else []
+        culprit = next((item for item in items if not self._can_write(item, is_task)), None)
+        return value if culprit is None else self._find_unwritable(culprit, is_task)
+
+    def _can_write(self, value: Any, is_task: bool) -> bool:
+        try:
+            self._serializer.dumps(tagging.dehydrate(value, self._serializer) if is_task else value)
+        except _UNWRITABLE:
+            return False
+        return True
 
     def exceeds(self, call: Call, room: int) -> bool:
         """Return whether RQ's own serializers could not write a call into `room` bytes."""
@@ -225,5 +230,7 @@ def _least_bytes(call: Call, room: int) -> int:
     return size_bytes
 
 
+# What pickle and JSON raise of a value that they cannot write.
+_UNWRITABLE = (TypeError, AttributeError, pickle.PicklingError)
 _RQS_OWN = (DefaultSerializer, Pickle, JSONSerializer)
 SLIM = Format()

@@ -14,6 +14,7 @@ from slimjobs import commit, refusals, tagging
 from slimjobs.batches import Batch, Known, Prepared
 from slimjobs.calls import TASK_ATTRIBUTE, Call
 from slimjobs.codec import Refused
+from slimjobs.descriptions import describe_call
 from slimjobs.errors import ConfigurationError, PayloadTooLargeError
 from slimjobs.limits import for_task, settings
 from slimjobs.options import split
@@ -62,7 +63,9 @@ def slim_down(
     # The models were found here, and by the serializer those inside of value types.
     waits = (*transactions_of(models), *payload.transactions) if is_waiting else ()
     known = Known(task, payload.size_bytes, waits, queue.serializer)
-    return args, kwargs, {"description": payload.description, **options, "meta": meta}, known
+    # Of what was given: a ref may be a dict by now.
+    description = describe_call(task, call.args, call.kwargs, with_values=settings().describe == "values")
+    return args, kwargs, {"description": description, **options, "meta": meta}, known
 
 
 def _writes_alike(serializer: RQSerializer, other: RQSerializer) -> bool:

@@ -86,6 +86,13 @@ def test_a_stock_queue_stores_refs(stock: rq.Queue) -> None:
     assert b"caller's process" not in stored.data
 
 
+def test_a_stock_queues_job_is_described_by_refs_and_types(stock: rq.Queue) -> None:
+    read = task(queue_samples.read_tree, stock)
+    assert read.enqueue(letter(2)).description == "queue_samples.read_tree(<Letter 2>)"
+    slimjobs.configure(describe="values")
+    assert read.enqueue([letter(2), 7]).description == "queue_samples.read_tree([<Letter 2>, 7])"
+
+
 def test_all_ways_in_work_on_a_stock_queue(stock: rq.Queue) -> None:
     read = task(queue_samples.read_or_fail, stock)
     jobs = [

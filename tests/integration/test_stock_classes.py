@@ -206,11 +206,35 @@ def test_a_task_makes_refs_also_of_what_a_job_is_told_before_it_is_enqueued(
     assert job.return_value(refresh=True) == ["dear"]
 
 
-def test_what_json_cannot_write_is_refused_with_its_task_and_path(redis: Redis) -> None:
-    queue = Queue("q", connection=redis, serializer=JSONSerializer)
-    for args, path in (((1, {"a": [2, {3}]}), r"args\[1\]\['a'\]\[1\]"), (({("a", 1): 2},), r"args\[0\]")):
-        with pytest.raises(slimjobs.UnsupportedTypeError, match=rf"^{TASK}: {path}: a (set|dict) cannot be written"):
-            queue.enqueue(sample_app.record, *args)
+def make_function() -> Any:
+    return lambda: 1
+
+
+@pytest.mark.parametrize("function", [sample_app.record, queue_samples.read_tree], ids=["function", "task"])
+@pytest.mark.parametrize("queue_class", [Queue, rq.Queue], ids=["ours", "stock"])
+@pytest.mark.parametrize(
+    ("serializer", "value", "path"),
+    [
+        (JSONSerializer, {"a": [2, {3}]}, r"\['a'\]\[1\]: a set"),
+        (JSONSerializer, [{("a", 1): 2}], r"\[0\]: a dict"),
+        (DefaultSerializer, [lambda: 1], r"\[0\]: a function"),
+        (DefaultSerializer, {"a": make_function()}, r"\['a'\]: a function"),
+        (DefaultSerializer, (number for number in [1]), ": a generator"),
+    ],
+)
+def test_what_a_serializer_cannot_write_is_refused_with_its_task_and_path(
+    redis: Redis, function: Any, queue_class: Any, serializer: Any, value: Any, path: str
+) -> None:
+    queue = queue_class("q", connection=redis, serializer=serializer)
+    task = f"{function.__module__}.{function.__name__}"
+    problem = rf"^{task}: args\[0\]{path} cannot be written by the serializer"
+    with pytest.raises(slimjobs.UnsupportedTypeError, match=problem):
+        slimjobs.job(queue)(getattr(function, "__wrapped__", function)).enqueue(value)
+    if queue_class is Queue:
+        with pytest.raises(slimjobs.UnsupportedTypeError, match=problem):
+            queue.enqueue(function, value)
+        with pytest.raises(slimjobs.UnsupportedTypeError, match=rf"^{task}: meta\['a'\]"):
+            queue.enqueue(function, 1, meta={"a": value})
 
     assert queue.job_ids == []
 
