@@ -10,6 +10,7 @@ from slimjobs import codec, registry
 from slimjobs.codec import MAX_DEPTH, NO_LIMIT, Refused, nested_too_deeply, read_rows
 from slimjobs.errors import PayloadDecodeError, SlimjobsError, UnsupportedTypeError
 from slimjobs.refs import Ref, Rows
+from slimjobs.weights import LEAVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +92,8 @@ class _Replacing:
         """Return a value with refs in place of models, in containers of its own, shared as those of the value are."""
         if level > MAX_DEPTH:
             raise nested_too_deeply(None)
+        if type(value) in LEAVES:  # most values: the registry need not be asked of each
+            return value
         if type(value) not in _CONTAINERS:
             return self._replace_single(value)
         replaced, levels = self._done.get(id(value), (None, MAX_DEPTH + 1))
