@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rq.job import UNEVALUATED
+from rq.job import UNEVALUATED, Retry
 from rq.job import Job as RQJob
 from rq.utils import import_attribute
 
@@ -15,6 +15,7 @@ from slimjobs.calls import Call, named_task, task_of
 from slimjobs.errors import SlimjobsError
 from slimjobs.execution import import_function, imported, load_call
 from slimjobs.limits import for_task
+from slimjobs.logs import logger
 from slimjobs.payload import encode
 from slimjobs.scopes import scope
 from slimjobs.serializer import Serializer, format_of
@@ -141,9 +142,13 @@ class CalledJob(ShownJob):
         )
         try:
             with scope(self.task):
-                return super()._execute() if self._load() else None
-        finally:
-            self._go_back()
+                result = super()._execute() if self._load() else None
+        except BaseException:
+            result = None  # the error's traceback shows this frame
+            self._go_back("a retry has those of this run")
+            raise
+        self._go_on(result)
+        return result
 
     def _load(self) -> bool:
         """Load what is asked of the job while it runs, where before and after it shows refs; tell whether it runs."""
@@ -156,16 +161,57 @@ class CalledJob(ShownJob):
             self._instance, self._args, self._kwargs = loaded
         return loaded is not None
 
-    def _go_back(self) -> None:
-        """Show refs again; what was set anew is read again, as a worker reads it."""
+    def _go_on(self, result: Any) -> None:
+        """Go back after a call that returned; no run follows by itself that would do the work of this one again.
+
+        Raises:
+            Exception: The call asks for another run, with arguments that cannot travel: the job fails for good.
+        """
+        is_asked_again = isinstance(result, Retry)
+        no_more = f"{self.repeats_left} repeats are cancelled" if self.repeats_left else "this run is finished"
+        error = self._go_back("it is not run again" if is_asked_again else no_more)
+        if error is None:
+            return
+        # Zero, since RQ does not write None.
+        if self.repeats_left:
+            self.repeats_left = 0
+        if is_asked_again:
+            self.retries_left = 0
+            raise error.with_traceback(None)  # its frames hold values
+
+    def _go_back(self, consequence: str) -> Exception | None:
+        """Show refs again; what was set anew is read again, as a worker reads it.
+
+        Args:
+            consequence: What the log says of the next run where what was set anew cannot travel.
+
+        Returns:
+            Why it cannot travel, or None. Failing the job for it would have RQ run its side effects again.
+        """
         assert self._before is not None
+        before = self._before
         try:
-            if self.data is self._before.data:
-                vars(self).update(self._before.refs)
+            if self.data is before.data:
+                vars(self).update(before.refs)
             else:
                 self.data = self._data
         except Exception as error:  # noqa: BLE001  # of many kinds, one for each serializer
-            self.data = self._before.data  # what was set cannot travel
-            raise error.with_traceback(None)  # noqa: B904  # the frames hold values
+            self.data = before.data
+            logger.error(
+                "%s: job %s set arguments for its next run that are not kept, and %s: %s",
+                self.task,
+                self.id,
+                consequence,
+                _describe(error),
+                extra={"task": self.task, "job_id": self.id},
+            )
+            return error
         finally:
             self._before = None
+        return None
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, SlimjobsError):
+        return ": ".join(part for part in (error.path, error.describe()) if part)
+    return f"they cannot be serialized ({type(error).__name__})"

@@ -198,6 +198,41 @@ def test_arguments_that_a_running_task_sets_are_those_of_its_next_run(
     assert count(redis, "queue_samples.go_on").jobs == 1
 
 
+@pytest.mark.parametrize("ending", ["return text", "return an object"])
+@pytest.mark.parametrize(
+    "options", [{"retry": Retry(max=3)}, {"repeat": Repeat(times=2)}, {"repeat": Repeat(times=2, interval=60)}]
+)
+def test_arguments_that_cannot_travel_have_no_job_do_its_work_again(
+    queue: Queue, ending: str, options: dict[str, Any]
+) -> None:
+    job = queue.enqueue(queue_samples.go_on_with_what_cannot_travel, ending, **options)
+    run_worker(Worker, "letters", queue.connection)
+
+    assert queue.connection.lrange("sent", 0, -1) == [ending.encode()]
+    assert job.get_status() == "finished"
+    assert job.return_value() == "done"
+    assert Job.fetch(job.id, connection=queue.connection).args == (ending,)
+    assert queue.scheduled_job_registry.get_job_ids() == []
+
+
+def test_a_job_that_asks_for_a_run_with_what_cannot_travel_fails_for_good(queue: Queue) -> None:
+    job = queue.enqueue(queue_samples.go_on_with_what_cannot_travel, "ask", retry=Retry(max=3))
+    run_worker(Worker, "letters", queue.connection)
+
+    assert queue.connection.lrange("sent", 0, -1) == [b"ask"]
+    assert job.get_status() == "failed"
+    assert "PayloadTooLargeError: queue_samples.go_on_with_what_cannot_travel: payload is" in failure(job)
+
+
+def test_a_job_fails_with_its_own_error_whatever_it_set_for_its_next_run(queue: Queue) -> None:
+    job = queue.enqueue(queue_samples.go_on_with_what_cannot_travel, "raise an object", retry=Retry(max=1))
+    run_worker(Worker, "letters", queue.connection)
+
+    assert queue.connection.lrange("sent", 0, -1) == [b"raise an object"] * 2
+    assert "ConnectionError: the real error" in failure(job)
+    assert "UnsupportedTypeError" not in failure(job)
+
+
 def test_a_job_passes_its_model_on_to_another(queue: Queue) -> None:
     first = queue.enqueue(queue_samples.pass_on, letter())
     run_worker(Worker, "letters", queue.connection)

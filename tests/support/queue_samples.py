@@ -303,6 +303,18 @@ def go_on(letter: Letter, run: int, ending: str) -> Any:
 
 
 @slimjobs.job("letters", connection=rows)
+def go_on_with_what_cannot_travel(ending: str) -> Any:
+    """Do its work, and set what no payload can hold for its next run."""
+    rows().rpush("sent", ending)
+    job = get_current_job()
+    assert job is not None
+    job.args = (object() if ending.endswith("an object") else "x" * 100_000,)
+    if ending.startswith("raise"):
+        raise ConnectionError("the real error")
+    return rq.Retry(max=3) if ending.startswith("ask") else "done"
+
+
+@slimjobs.job("letters", connection=rows)
 def read_tree(tree: Any) -> list[str]:
     return read_nested(tree)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 import zlib
 from contextlib import suppress
@@ -15,7 +16,7 @@ import sample_app
 from rq.exceptions import DeserializationError
 from rq.serializers import DefaultSerializer
 
-from slimjobs import ConfigurationError, Job, PayloadTooLargeError, Ref, Serializer, UnsupportedTypeError
+from slimjobs import ConfigurationError, Job, Ref, Serializer, UnsupportedTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,19 +148,45 @@ def test_what_a_running_job_was_told_anew_is_shown_with_refs_and_the_rest_as_it_
     assert stored(job).kwargs == job.kwargs
 
 
-def test_what_a_running_job_is_told_and_cannot_travel_fails_it_and_leaves_it_as_it_was(
-    make: Callable[..., Job],
+TOO_LARGE, UNSUPPORTED = "x" * 100_000, object()
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [(TOO_LARGE, r"payload is at least .* largest is args\[1\]"), (UNSUPPORTED, r"args\[1\]: a object cannot travel")],
+    ids=["too large", "unsupported"],
+)
+def test_what_a_running_job_is_told_and_cannot_travel_leaves_it_as_it_was(
+    make: Callable[..., Job], caplog: pytest.LogCaptureFixture, part: Any, problem: str
 ) -> None:
     def tell() -> None:
-        job.args = (sample_app.EMAILS[1], "x" * 100_000)
+        job.args = (sample_app.EMAILS[1], part)
 
     job = make(sample_app.call_back, sample_app.EMAILS[1])
     sample_app.CALL_BACK.append(tell)
-    with pytest.raises(PayloadTooLargeError, match=r"^sample_app\.call_back: .* largest is args\[1\]"):
-        job.perform()
+    job.perform()
 
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert re.match(rf"sample_app\.call_back: job {job.id} set arguments .* finished: {problem}", record.message)
     assert job.args == (Ref("sample_app.Email", 1),)
     assert stored(job).args == job.args
+
+
+def test_what_a_job_was_told_does_not_hide_what_its_call_raises(
+    make: Callable[..., Job], caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell() -> None:
+        job.args = (UNSUPPORTED,)
+        raise ConnectionError("the real error")
+
+    job = make(sample_app.call_back, sample_app.EMAILS[1])
+    sample_app.CALL_BACK.append(tell)
+    with pytest.raises(ConnectionError, match="the real error"):
+        job.perform()
+
+    assert "a retry has those of this run: args[0]: a object cannot travel" in caplog.text
+    assert job.args == (Ref("sample_app.Email", 1),)
 
 
 def test_a_call_always_gets_its_arguments_through_the_encoded_form(make: Callable[..., Job]) -> None:
