@@ -61,8 +61,8 @@ def register_type(
     """Let the instances of a class travel by value.
 
     A dataclass needs no more than `register_type(Money)`, also as a decorator. One whose `__post_init__`
-    would make another value of the fields it has left is refused at the enqueue call. Exactly this
-    class is meant, not its subclasses.
+    would make another value of the fields it has left is refused at the enqueue call, if they are plain
+    values. Exactly this class is meant, not its subclasses.
 
     Args:
         cls: The class.

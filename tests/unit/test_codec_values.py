@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import enum
 import importlib
+import math
 import os
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from slimjobs import ConfigurationError, Job, PayloadDecodeError, Serializer, Un
 from slimjobs.hydration import hydrate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -161,6 +163,13 @@ class Price:
     class Child(Counted):
         name: str = ""
 
+    @dataclass
+    class Set:
+        cents: int
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, value * 100)
+
 
 @pytest.mark.parametrize(
     ("value", "problem"),
@@ -170,6 +179,7 @@ class Price:
         (Price.Read("ff"), r"a Price.Read cannot be made again from its fields \(TypeError\)"),
         (Price.Own(5), "a Price.Own made again from its fields has another cents"),
         (Price.Child(5), "a Price.Child made again from its fields has another cents"),
+        (Price.Set(5), "a Price.Set made again from its fields has another cents"),
     ],
 )
 def test_a_dataclass_that_would_come_out_as_another_is_refused(value: Any, problem: str) -> None:
@@ -181,6 +191,46 @@ def test_a_dataclass_that_would_come_out_as_another_is_refused(value: Any, probl
         create(rows=[value])
 
     assert vars(value) == before
+
+
+@register_type
+@dataclass
+class Marking:
+    """Does something to what it is given."""
+
+    email: Any
+
+    def __post_init__(self) -> None:
+        marked = self.email
+        while isinstance(marked, (list, Box)):
+            marked = marked[0] if isinstance(marked, list) else marked.content
+        marked.subject += "!"
+
+
+@pytest.mark.parametrize("wrap", [lambda email: email, lambda email: [email], Box], ids=["itself", "a list", "a value"])
+def test_a_check_at_the_enqueue_call_changes_no_model(wrap: Callable[[Any], Any]) -> None:
+    email = Email(1, subject="hi")
+    marking = Marking(wrap(email))
+    for _ in range(3):
+        create(marking)
+
+    assert email.subject == "hi!"
+
+
+def test_a_nan_that_a_dataclass_makes_anew_is_the_same() -> None:
+    @register_type
+    @dataclass
+    class Measured:
+        grams: float
+        all: list[float]
+
+        def __post_init__(self) -> None:
+            self.grams *= 1.0
+            self.all = [grams * 1.0 for grams in self.all]
+
+    loaded = load(Measured(float("nan"), [1.0, float("nan")]))
+
+    assert (math.isnan(loaded.grams), loaded.all[0], math.isnan(loaded.all[1])) == (True, 1.0, True)
 
 
 def test_one_line_registers_a_dataclass_also_as_a_decorator() -> None:
