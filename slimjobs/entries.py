@@ -9,17 +9,17 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
+from slimjobs.addresses import MOST_ADDRESSES, address_of, is_fake
 from slimjobs.logs import logger
 from slimjobs.versions import KEY_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from slimjobs.payload import Payload
 
@@ -128,7 +128,7 @@ class Entry:
 def record(target: Redis | Pipeline, entries: Iterable[Entry]) -> None:
     """Count entries in one command, on a connection or as part of a caller's pipeline."""
     texts = _texts(entries)
-    if texts and isinstance(target, Pipeline) and target.connection_pool not in _with_scripts:
+    if texts and isinstance(target, Pipeline) and address_of(target.connection_pool) not in _allows:
         _find_out(Redis(connection_pool=target.connection_pool))
     if texts and runs_scripts(target):
         target.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS, *texts)
@@ -161,25 +161,26 @@ def execute(connection: Redis, pipeline: Pipeline, entries: list[Entry]) -> None
         give_up(connection)  # nothing has been done yet
         pipeline.execute()
     else:
-        _with_scripts.add(connection.connection_pool)
+        _remember(connection, allows=True)
 
 
 def _find_out(connection: Redis) -> None:
-    """Ask Redis once whether it allows counting on these connections, before a count that it refuses fails a job."""
-    if not runs_scripts(connection) or connection.connection_pool in _with_scripts:
+    """Ask Redis once whether it allows this user to count, before a count that it refuses fails a job."""
+    if not runs_scripts(connection):
         return
-    _with_scripts.add(connection.connection_pool)  # where it cannot be asked too
     try:
         connection.eval(_COUNT_SCRIPT, 2, TOTALS_KEY, _this_hour_key(), _KEPT_SECONDS)
     except NoPermissionError:
         give_up(connection)
     except RedisError:
         pass  # what is written next tells
+    else:
+        _remember(connection, allows=True)
 
 
 def give_up(connection: Redis) -> None:
-    """Count nothing on these connections any more, since Redis does not allow it."""
-    _without_scripts.add(connection.connection_pool)
+    """Count nothing for this user of Redis any more, since it is not allowed."""
+    _remember(connection, allows=False)
     logger.warning("jobs are not counted: this user of Redis may not run EVAL, or not use %s", TOTALS_KEY)
 
 
@@ -222,8 +223,13 @@ def runs_scripts(target: Redis | Pipeline) -> bool:
     """Return whether anything can be counted here."""
     pool = target.connection_pool
     # fakeredis knows EVAL only with its extra "lua"; without, a transaction that holds it is aborted.
-    is_fake = pool.connection_class.__module__.startswith("fakeredis")
-    return pool not in _without_scripts and (_HAS_LUA or not is_fake)
+    return _allows.get(address_of(pool), True) and (_HAS_LUA or not is_fake(pool))
+
+
+def _remember(connection: Redis, *, allows: bool) -> None:
+    if len(_allows) >= MOST_ADDRESSES:
+        _allows.clear()
+    _allows[address_of(connection.connection_pool)] = allows
 
 
 def _this_hour_key() -> str:
@@ -240,6 +246,5 @@ def hour_key(hour: datetime) -> str:
     return f"{HOUR_KEY_PREFIX}{hour:%Y%m%d%H}"
 
 
-_with_scripts: WeakSet[Any] = WeakSet()
-_without_scripts: WeakSet[Any] = WeakSet()
+_allows: dict[Hashable, bool] = {}  # whether Redis has allowed counting, or refused it, by address
 _HAS_LUA = importlib.util.find_spec("lupa") is not None

@@ -18,7 +18,7 @@ from redis import Redis
 from rq import Queue
 from rq_versions import RQ
 
-from slimjobs import commit, fetches, limits, logs, policies, refusals, registry
+from slimjobs import commit, entries, fetches, limits, logs, policies, refusals, registry
 from slimjobs.cli.main import main
 from slimjobs.codec import values
 from slimjobs.demo.redis_server import find_redis_server
@@ -185,6 +185,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (policies, "_policies"),
         (commit, "_commits"),
         (fetches, "_fetches"),
+        (entries, "_allows"),
     ):
         monkeypatch.setattr(module, attribute, dict(getattr(module, attribute)))
     limits.reset()

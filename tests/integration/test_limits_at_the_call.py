@@ -8,11 +8,13 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import queue_samples
 import rq
 import sample_app
 from mirakuru import TCPExecutor
 from port_for import get_port
 from queue_samples import DEADLINE_SECONDS, count, python, run_python, snapshot
+from redis import ConnectionPool, Redis
 from rq.job import Job as RQJob
 
 import slimjobs
@@ -31,7 +33,6 @@ from slimjobs.demo.redis_server import find_redis_server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis import Redis
 
 TASK = "sample_app.record"
 
@@ -365,6 +366,28 @@ def test_a_process_ends_though_redis_does_not_answer(tmp_path: Path, process: st
     assert "the ledger could not be written (TimeoutError)" in errors
 
 
+REFUSED_BY_SILENT_ONES = """
+import socket, slimjobs, queue_samples
+queue_samples.refuse(slimjobs.Queue("q", connection=redis))
+servers = [socket.create_server(("127.0.0.1", 0)) for _ in range({servers})]
+for server in servers:
+    silent = Redis(port=server.getsockname()[1], socket_timeout=None)
+    queue_samples.refuse(slimjobs.Queue("q", connection=silent))
+"""
+
+
+def test_a_process_ends_though_many_redises_do_not_answer(redis_url: str) -> None:
+    with python(REFUSED_BY_SILENT_ONES.format(servers=60), redis_url) as ending:
+        _, errors = ending.communicate(timeout=30)
+    assert ending.returncode == 0, errors
+
+
+def test_a_redis_that_does_not_answer_costs_another_no_counts(redis: Redis, redis_url: str) -> None:
+    run_python(REFUSED_BY_SILENT_ONES.format(servers=1), redis_url)
+
+    assert count(redis, "queue_samples.give").refused == 1
+
+
 def test_a_fork_counts_its_own_refusals_and_not_its_parents(redis: Redis, redis_url: str) -> None:
     run_python(
         "import slimjobs, queue_samples\n"
@@ -402,3 +425,25 @@ def test_the_next_enqueue_takes_refusals_along(redis: Redis) -> None:
     queue.enqueue(sample_app.record, 1)
 
     assert redis.hget("rq:slimjobs:totals", f"refused:{TASK}:q") == b"1"
+
+
+def test_the_next_enqueue_takes_along_what_was_refused_on_further_connections(redis: Redis, redis_url: str) -> None:
+    for _ in range(20):
+        with Redis.from_url(redis_url) as connection:
+            queue_samples.refuse(Queue("q", connection=connection))
+    Queue("q", connection=redis).enqueue(sample_app.record, 1)
+
+    assert redis.hget("rq:slimjobs:totals", "refused:queue_samples.give:q") == b"20"
+
+
+def test_refusals_are_written_in_between_where_each_has_a_pool_of_a_class_of_its_own(
+    redis: Redis, redis_url: str
+) -> None:
+    class Routed(ConnectionPool):
+        """It may lead anywhere."""
+
+    for _ in range(150):
+        queue_samples.refuse(Queue("q", connection=Redis(connection_pool=Routed.from_url(redis_url))))
+
+    assert redis.hget("rq:slimjobs:totals", "refused:queue_samples.give:q") == b"50"
+    assert count(redis, "queue_samples.give").refused == 150

@@ -112,6 +112,19 @@ def test_other_ways_in_are_one_round_trip_too(queue: Queue, trips: Trips) -> Non
     assert {name: trips.during(way) for name, way in ways(queue).items()} == dict.fromkeys(ways(queue), 1)
 
 
+@needs_scheduling_in_pipelines
+def test_a_further_connection_to_the_same_redis_adds_none(
+    queue: Queue, trips: Trips, counted: Redis, redis_url: str
+) -> None:
+    queue.enqueue_in(timedelta(hours=1), sample_app.record, 1)
+    pool = ConnectionPool.from_url(redis_url, connection_class=counted.connection_pool.connection_class)
+    with Redis(connection_pool=pool) as client:
+        further = Queue("q", connection=client)
+        client.ping()
+        assert trips.during(lambda: further.enqueue_in(timedelta(hours=1), sample_app.record, 1)) == 1
+    pool.disconnect()
+
+
 def test_where_rq_asks_redis_itself_no_trip_is_added(queue: Queue, trips: Trips, counted: Redis) -> None:
     stock = rq.Queue("s", connection=counted)
     stock.enqueue(sample_app.give_back, 1)

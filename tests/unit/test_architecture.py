@@ -41,7 +41,7 @@ ROOMS = [
     ["hydration"],
     ["serializer"],
     ["results"],
-    ["entries", "refusals", "ledger"],
+    ["addresses", "entries", "refusals", "ledger"],
     ["execution"],
     ["presence", "stored", "shown", "called", "jobs"],
     ["unique"],
