@@ -144,7 +144,7 @@ def read_records(path: Path) -> Iterator[Record]:
                 raise ConfigurationError(f"{path} was not written by `slimjobs quarantine`")
             size_bytes = path.stat().st_size
             bodies = _read_bodies(file, size_bytes)
-            records = (body and _read_parts(file, path, size_bytes, body) for body in bodies)
+            records = (_read_parts(file, path, size_bytes, body) if body else None for body in bodies)
             whole = (record for record in records if record)
             first = next(whole, {})
             if "quarantine" not in first:

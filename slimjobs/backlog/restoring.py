@@ -126,7 +126,7 @@ def _look_through(records: Iterable[Record], aside: Collection[bytes]) -> tuple[
         if record["neighbours"]:
             row.setdefault(record["queue"], []).append(record["id"])
             if record["neighbours"][1] not in aside:
-                behind |= dict.fromkeys(row.pop(record["queue"]), record["neighbours"][1])
+                behind.update((job_id, record["neighbours"][1]) for job_id in row.pop(record["queue"]))
     return last, behind
 
 
