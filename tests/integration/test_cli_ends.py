@@ -49,6 +49,7 @@ def test_an_output_on_a_full_disk_is_told_of(command: str, queue: rq.Queue) -> N
     assert full.returncode == 2
 
 
+@pytest.mark.usefixtures("queue")  # or this process would stand back for good
 @pytest.mark.parametrize("command", ["audit", "stats", "top --count 1", "quarantine --queue mail", "scheduler mail"])
 def test_a_redis_that_is_not_there_is_told_with_where_to_name_it(
     command: str, capsys: pytest.CaptureFixture[str]
