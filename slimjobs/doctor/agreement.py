@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimjobs.backlog.processes import CronTask, Process
     from slimjobs.doctor.writers import Writer
 
-_READ_PICKLE = "Start it with SLIMJOBS_READ_PICKLE=1"
+_READ_PICKLE = "with SLIMJOBS_READ_PICKLE=1"
 _MOST_NAMES = 3
 
 
@@ -80,7 +80,11 @@ def check_processes(fleet: Fleet) -> Iterator[Finding]:
         yield Finding("workers", WARNING, words, "Restart those of the old release once the new one is out.")
     if not fleet.uses_slimjobs:
         counts = any(isinstance(writer.queue, Queue) for writer in fleet.writers)
-        words = "slimjobs counts, and writes nothing slim yet" if counts else "nothing of slimjobs is in use here yet"
+        words = (
+            "slimjobs counts, and writes nothing slim yet"
+            if counts
+            else "no queue, worker or job of slimjobs is seen here yet"
+        )
         yield Finding("application", OK, f"{words}; docs/rollout.md has the steps")
 
 
@@ -153,7 +157,9 @@ def _check_waiting(
 
 def _fix(kind: str, reads: set[str]) -> str:
     if kind == PICKLE and SLIM in reads:
-        return f"{_READ_PICKLE} while there are pickled jobs; `slimjobs repack` rewrites those that carry models."
+        return (
+            f"Start it {_READ_PICKLE} while there are pickled jobs; `slimjobs repack` rewrites those that carry models."
+        )
     if kind == SLIM:
         return "Start it without --serializer, or with --serializer slimjobs.Serializer."
     return f"Give the queue and its workers one serializer; what is {kind} needs a worker that reads it meanwhile."
@@ -171,7 +177,9 @@ def _check_leftovers(
     if failed and slim and not readers:
         jobs = "job is" if failed == 1 else "jobs are"
         words = f"{failed:,} failed {jobs} pickled, and no worker reads such a job when it is requeued"
-        yield Finding(subject, WARNING, words, f"{_READ_PICKLE} before requeueing them, or use `slimjobs repack`.")
+        yield Finding(
+            subject, WARNING, words, f"Start a worker {_READ_PICKLE} before requeueing them, or use `slimjobs repack`."
+        )
 
 
 def _check_scheduler(subject: str, queue: str, fleet: Fleet) -> Iterator[Finding]:
