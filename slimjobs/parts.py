@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from slimjobs.registry import is_registered
-from slimjobs.weights import CONTAINERS, LEAVES, Scale, Step, children, written
+from slimjobs.weights import CONTAINERS, LEAVES, Scale, Step, children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from slimjobs.errors import Part
 
 _MOST_CHILDREN = 2_000
+_MOST_CHILDREN_IN_ALL = 20_000
 _MOST_PARTS = 3
 _MOST_DEPTH = 200
 _MOST_CHARACTERS = 120
@@ -39,25 +40,33 @@ def call_parts(instance: Any, args: Sequence[Any], kwargs: Mapping[str, Any], me
     return parts
 
 
-def measure(parts: Mapping[str, Any], travels_as: Callable[[Any], Any]) -> tuple[int, list[Part]]:
+def measure(
+    parts: Mapping[str, Any], travels_as: Callable[[Any], Any], *, writes_once: bool = False
+) -> tuple[int, list[Part]]:
     """Return the bytes of all parts together, and the largest by the path of what in them is to blame.
 
     Args:
         parts: What `call_parts` returned.
         travels_as: Returns what is written of a value, where that is not what it holds; None for a few bytes.
+        writes_once: Whether what occurs many times is written once, as in a pickle.
 
     Returns:
         The bytes of the encoded form, a lower bound where there is too much to count; and (path, bytes),
         largest first, estimated by a sample there.
     """
-    scale = Scale(travels_as)
-    sizes = sorted(((scale.weigh(value), path, value) for path, value in parts.items()), key=lambda row: -row[0])
+    scale = Scale(travels_as, writes_once=writes_once)
+    weights = [scale.weigh(value, len(parts) - index) for index, value in enumerate(parts.values())]
+    sizes = sorted(
+        ((weight.size_bytes, path, value) for weight, (path, value) in zip(weights, parts.items(), strict=True)),
+        key=lambda row: -row[0],
+    )
+    scale.renew()
     blamed: list[Part] = []
     for size_bytes, path, value in sizes[:_MOST_PARTS]:
         if blamed and size_bytes < sizes[0][0] / 10:
             break
-        blamed.append(_descend(path, value, size_bytes, travels_as))
-    return scale.least_bytes, blamed
+        blamed.append(_descend(path, value, size_bytes, scale))
+    return sum(weight.least_bytes for weight in weights), blamed
 
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:
@@ -113,16 +122,20 @@ def _cut(path: str) -> str:
     return path if len(path) <= _MOST_CHARACTERS else f"{path[:_MOST_CHARACTERS]}..."
 
 
-def _descend(path: str, value: Any, size_bytes: int, travels_as: Callable[[Any], Any]) -> Part:
+def _descend(path: str, value: Any, size_bytes: float, scale: Scale) -> Part:
+    children_left = _MOST_CHILDREN_IN_ALL
     for _ in range(_MOST_DEPTH):
-        value = written(value, travels_as)
+        value = scale.written(value)
         if isinstance(value, CONTAINERS) and len(value) > _MOST_CHILDREN:
             break
-        scale = Scale(travels_as)
-        nothing: tuple[int, Step, Any] = (0, "", None)
-        weighed = ((scale.weigh(child), step, child) for step, child in children(value))
+        inside = [*children(value)]
+        children_left -= len(inside)
+        if children_left < 0:
+            break
+        weighed = ((scale.weigh_alone(child, len(inside)).size_bytes, step, child) for step, child in inside)
+        nothing: tuple[float, Step, Any] = (0, "", None)
         best = max(weighed, key=lambda row: row[0], default=nothing)
         if best[0] <= size_bytes * _DOMINANT:
             break
         size_bytes, path, value = best[0], path + write_step(best[1]), best[2]
-    return _cut(path), size_bytes
+    return _cut(path), round(size_bytes)

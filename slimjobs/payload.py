@@ -88,15 +88,14 @@ class Format:
 
     Attributes:
         keeps_calls: Whether a job is as RQ's own is, and shows what it was given until it is read again.
+        writes_once: As in `parts.measure`.
     """
 
     keeps_calls: ClassVar[bool] = False
+    writes_once: bool = False
 
     def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:
-        """Return the bytes of a call, or None as soon as they cannot fit into `room` bytes.
-
-        The models that became refs are added to a list.
-        """
+        """Return a call's bytes, or None as soon as they exceed `room`; models that became refs are added to a list."""
         return _encoder.encode_call(call.function, call.instance, call.args, call.kwargs, room, models)
 
     def dump(self, value: Any, room: int = NO_LIMIT) -> bytes | None:
@@ -113,7 +112,7 @@ class Format:
 
     def measure(self, call: Call) -> tuple[int, list[Part]]:
         """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""
-        return parts.measure(call.parts(), self.travels_as)
+        return parts.measure(call.parts(), self.travels_as, writes_once=self.writes_once)
 
 
 def build(call: Call, limits: Limits, form: Format, queue: str = "") -> Payload:

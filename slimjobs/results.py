@@ -50,7 +50,7 @@ def storable_result(result: Any, task: str, job_id: str, limits: Limits, form: F
             size_bytes = len(data)
             if size_bytes <= limits.max_result_bytes or limits.mode == "track":
                 return result
-        measured_bytes, _ = measure({"result": result}, form.travels_as)
+        measured_bytes, _ = measure({"result": result}, form.travels_as, writes_once=form.writes_once)
         least_bytes = size_bytes or max(room + 1, measured_bytes)
         size, limit = format_pair(least_bytes, limits.max_result_bytes)
         reason = f"it is {'' if size_bytes else 'at least '}{size}, limit is {limit}"

@@ -123,6 +123,7 @@ class ForeignFormat(Format):
 
     def __init__(self, serializer: RQSerializer) -> None:
         self._serializer = serializer
+        self.writes_once = serializer is not JSONSerializer
 
     def dump_call(self, call: Call, room: int, models: list[Any]) -> bytes | None:
         """Return the bytes of a call, or None where RQ's own serializers could not write it into `room`."""
@@ -171,7 +172,9 @@ class ForeignFormat(Format):
 
     def measure(self, call: Call) -> tuple[int, list[Part]]:
         """Return the bytes of a call's parts together, and the largest; see `parts.measure`."""
-        return measure(call.parts(), _with_refs) if call.is_task else super().measure(call)
+        if not call.is_task:
+            return super().measure(call)
+        return measure(call.parts(), _with_refs, writes_once=self.writes_once)
 
 
 def format_of(serializer: RQSerializer) -> Format:

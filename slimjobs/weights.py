@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from itertools import chain, count, islice, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjobs.codec import Inert
 from slimjobs.codec.scalars import ENCODERS
@@ -18,9 +18,15 @@ Step = int | str | tuple[Any, ...]
 
 CONTAINERS = (list, tuple, set, frozenset, dict)
 LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
-# Enough to name the culprit, and bounded: some 20 ms however large the call is.
-_MOST_NODES = 10_000
+# Enough to name the culprit, and bounded: some 0.2 s at most, however large the call is.
+_MOST_NODES = 20_000
 _MOST_SAMPLED, _LEAST_SAMPLED = 1_000, 8
+# The nodes that one of several values may use: small ones are looked at whole, a large one leaves a part for the
+# others, and what is deep inside still has some. Values are taken from all over their container, so that those for
+# which nothing is left are like them.
+_LEAST_SHARE, _KEPT_BACK, _STRIDE = 16, 32, 7
+_MOST_LEVELS = 250  # each takes a frame of Python
+_MOST_BYTES = 2**62  # lists that hold another many times, which holds another, soon reach any number
 _REF_BYTES = 4  # of the array and its marker; its name, key and database come on top
 
 
@@ -52,57 +58,117 @@ def _attribute(value: Any, name: str) -> Any:
         return None
 
 
-class Scale:
-    """Weighs values until a number of nodes has been looked at; beyond, a few items stand for all of a container.
+class Weight(NamedTuple):
+    """What was found of a value.
 
     Attributes:
-        least_bytes: What all that was weighed takes at least: one byte for each item that was not looked at.
+        size_bytes: What it takes, estimated where there is too much to look at.
+        least_bytes: What it takes at least: one byte for each item that was not looked at.
+        value: The value, which is kept so that no other gets its id().
+        instead: What is written in its place.
     """
 
-    def __init__(self, travels_as: Callable[[Any], Any]) -> None:
-        self.least_bytes = 0
+    size_bytes: float
+    least_bytes: int
+    value: Any = None
+    instead: Any = None
+
+
+_REPEATED = Weight(1, 1)
+
+
+class Scale:
+    """Weighs each value once, until a number of nodes has been looked at; beyond, a few items stand for all.
+
+    Args:
+        travels_as: As in `parts.measure`.
+        writes_once: As in `parts.measure`.
+    """
+
+    def __init__(self, travels_as: Callable[[Any], Any], *, writes_once: bool) -> None:
         self._travels_as = travels_as
+        self._writes_once = writes_once
+        self._known: dict[int, Weight] = {}
         self._nodes_left = _MOST_NODES
 
-    def weigh(self, value: Any) -> int:
-        """Return the bytes that our wire format takes for a value; one byte for what cannot travel in it."""
-        total_bytes = 0.0
-        pending: list[tuple[Any, float]] = [(value, 1.0)]  # and for how many values each one stands
-        seen: dict[int, Any] = {}  # values that were made for this are kept, so that no other gets their id()
-        while pending:
-            value, number = pending.pop()
-            value = written(value, self._travels_as)
-            self._nodes_left -= 1
-            size_bytes = _leaf_bytes(value)
-            if size_bytes is None:
-                size_bytes = 1
-                if id(value) not in seen:
-                    seen[id(value)] = value
-                    size_bytes, inside, many = self._open(value)
-                    pending.extend((item, number * many) for item in inside)
-            total_bytes += number * size_bytes
-            self.least_bytes += size_bytes
-        return round(total_bytes)
+    def renew(self) -> None:
+        """Look at as many nodes again."""
+        self._nodes_left = _MOST_NODES
 
-    def _open(self, value: Any) -> tuple[int, Sequence[Any], float]:
-        """Return a value's bytes without what is inside, and of that some, with for how many each of them stands."""
-        if isinstance(value, Ref):
-            return _REF_BYTES, (value.name, value.pk, value.db), 1.0
-        if not isinstance(value, CONTAINERS):
-            return 1, [child for _, child in children(value)] if self._nodes_left > 0 else (), 1.0
-        items = len(value) * (2 if isinstance(value, dict) else 1)
-        size_bytes = _header_bytes(len(value), 15, least=3)
-        step = 1
-        if items > self._nodes_left:
-            sampled = min(max(self._nodes_left // 2, _LEAST_SAMPLED), _MOST_SAMPLED)
-            if self._nodes_left < -_MOST_NODES:
-                return size_bytes + items, (), 1.0
-            step = -(-items // sampled)
-        inside = [*islice(value, 0, None, step)]
-        if isinstance(value, dict):
-            inside += islice(value.values(), 0, None, step)
-        self.least_bytes += items - len(inside)
-        return size_bytes, inside, items / max(len(inside), 1)
+    def weigh(self, value: Any, sharing: int = 1) -> Weight:
+        """Return the bytes that our wire format takes for a value; one byte for what cannot travel in it.
+
+        Args:
+            value: The value.
+            sharing: How many values are to share the nodes that are left, this one included.
+        """
+        share = min(self._nodes_left, max(self._nodes_left // sharing, _LEAST_SHARE))
+        return self._weigh(value, self._nodes_left - share, 0)
+
+    def weigh_alone(self, value: Any, sharing: int = 1) -> Weight:
+        """Return the same of a value, as if it occurred nowhere else."""
+        return self._known.get(id(value)) or self.weigh(value, sharing)
+
+    def written(self, value: Any) -> Any:
+        """Return what is written in the place of a value; the same object each time, once it is weighed."""
+        known = self._known.get(id(value))
+        return known.instead if known else written(value, self._travels_as)
+
+    def _weigh(self, value: Any, floor: int, level: int) -> Weight:
+        """Return a value's weight, found while more than `floor` nodes are left."""
+        self._nodes_left -= 1
+        known = self._known.get(id(value))
+        if known is not None:
+            return _REPEATED if self._writes_once else known
+        instead = written(value, self._travels_as)
+        leaf_bytes = _leaf_bytes(instead)
+        if leaf_bytes is not None:
+            return Weight(leaf_bytes, leaf_bytes)
+        self._known[id(value)] = Weight(1, 1, value, instead)  # one that contains itself ends here
+        header_bytes, inside, many = _open(instead, self._nodes_left - floor)
+        nested = [item for item in inside if type(item) not in LEAVES]
+        leaves_bytes = sum(_leaf_bytes(item) or 0 for item in inside if type(item) in LEAVES)
+        self._nodes_left -= len(inside) - len(nested)
+        nested_bytes, least_bytes, unseen = 0.0, header_bytes + leaves_bytes + many - len(inside), len(nested)
+        for item in chain.from_iterable(nested[first::_STRIDE] for first in range(_STRIDE)):
+            room = self._nodes_left - floor
+            if room <= 0 or level == _MOST_LEVELS:
+                break
+            for_others = max(room // _KEPT_BACK, _LEAST_SHARE * (unseen - 1)) if unseen > 1 else 0
+            share = min(room, max(room - for_others, room // unseen, _LEAST_SHARE))
+            weight = self._weigh(item, self._nodes_left - share, level + 1)
+            nested_bytes += weight.size_bytes
+            least_bytes += weight.least_bytes
+            unseen -= 1
+        if unseen:
+            least_bytes += unseen
+            nested_bytes *= len(nested) / max(len(nested) - unseen, 1)
+        size_bytes = header_bytes + (leaves_bytes + nested_bytes) * many / max(len(inside), 1)
+        weight = Weight(max(min(size_bytes, _MOST_BYTES), least_bytes), min(least_bytes, _MOST_BYTES), value, instead)
+        self._known[id(value)] = weight
+        return weight
+
+
+def _open(value: Any, room: int) -> tuple[int, Sequence[Any], int]:
+    """Return a value's bytes without its items, as many items as there is room to look at, and how many there are."""
+    if isinstance(value, Ref):
+        return _REF_BYTES, (value.name, value.pk, value.db), 3
+    if not isinstance(value, CONTAINERS):
+        inside = [child for _, child in children(value)] if room > 0 else []
+        return 1, inside, len(inside)
+    items = len(value) * (2 if isinstance(value, dict) else 1)
+    header_bytes = _header_bytes(len(value), 15, least=3)
+    if room <= 0:
+        return header_bytes, (), items
+    step = 1
+    if items > room:
+        step = -(-items // min(max(room // 2, _LEAST_SAMPLED), _MOST_SAMPLED))
+    if type(value) is list or type(value) is tuple:
+        return header_bytes, value[::step], items
+    inside = [*islice(value, 0, None, step)]
+    if isinstance(value, dict):
+        inside += islice(value.values(), 0, None, step)
+    return header_bytes, inside, items
 
 
 def written(value: Any, travels_as: Callable[[Any], Any]) -> Any:

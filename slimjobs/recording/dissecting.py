@@ -44,7 +44,7 @@ def dissect(job: RQJob) -> RecordedJob:
         id=job.id,
         queue=job.origin or "",
         place=find_place(),
-        parts=tuple(parts.measure(named, form.travels_as)[1]) if is_too_large else (),
+        parts=tuple(parts.measure(named, form.travels_as, writes_once=form.writes_once)[1]) if is_too_large else (),
         models=find_models(named) if form.keeps_calls else (),
         problem=problem,
         is_importable=is_importable(task),

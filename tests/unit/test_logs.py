@@ -158,9 +158,9 @@ def test_no_line_means_no_search_for_the_largest_part(
     searches: list[object] = []
     original = parts.measure
 
-    def search(*args: Any) -> Any:
+    def search(*args: Any, **kwargs: Any) -> Any:
         searches.append(args)
-        return original(*args)
+        return original(*args, **kwargs)
 
     monkeypatch.setattr(parts, "measure", search)
     create("x" * 1000)

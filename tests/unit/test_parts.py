@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -13,10 +15,15 @@ import sample_app
 from codec_samples import Box, Node, Point, create, nested, python_calls, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rq.serializers import DefaultSerializer, JSONSerializer
 
-from slimjobs import Ref, SlimjobsError, register_type
+from slimjobs import PayloadTooLargeError, Queue, Ref, SlimjobsError, register_type
+from slimjobs.calls import Call
 from slimjobs.parts import call_parts, find_path, measure
-from slimjobs.serializer import SLIM
+from slimjobs.serializer import SLIM, format_of
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 BIG = "x" * 50_000
 
@@ -199,6 +206,52 @@ def test_many_items_are_weighed_by_some_of_them(many: Any) -> None:
         assert largest[0][1] == pytest.approx(size_of(many), rel=0.1)
 
 
+ROW = {"name": "x" * 50, "tags": ["a", "b"]}
+NESTED: Any = [["u" * 20] * 10]
+
+
+@pytest.mark.parametrize("many", [[ROW] * 1500, [Box("n" * 500)] * 500, {"rows": NESTED * 600}, [[ROW] * 40] * 40])
+def test_what_is_held_many_times_weighs_as_often_as_it_is_written(many: Any) -> None:
+    args = (many, "y" * 9000)
+    total_bytes, largest = measure(call_parts(None, args, {}), SLIM.travels_as)
+
+    assert largest[0][0].startswith("args[0]")
+    assert largest[0][1] == pytest.approx(size_of(many), rel=0.1)
+    assert total_bytes <= size_of(args)
+    assert total_bytes == pytest.approx(size_of(args), rel=0.1)
+
+
+def test_what_is_held_many_times_is_to_blame_where_the_serializer_writes_it_many_times(fake_redis: Redis) -> None:
+    for serializer, path in ((JSONSerializer, "args[0]"), (DefaultSerializer, "args[1]")):
+        queue = Queue("rows", connection=fake_redis, serializer=serializer)
+        with pytest.raises(PayloadTooLargeError) as caught:
+            queue.enqueue(sample_app.record, [ROW] * 2000, "y" * 66_000)
+        assert caught.value.parts[0][0] == path
+
+    args = ([[index, ROW] for index in range(2000)], [ROW] * 2000)
+    least_bytes, _ = format_of(DefaultSerializer).measure(Call(None, None, args=args))
+    assert least_bytes <= len(pickle.dumps(args))
+
+
+def test_lists_that_hold_each_other_many_times_are_told_of() -> None:
+    many: Any = ["x"]
+    for _ in range(200):
+        many = [many] * 100
+    assert refusal(many).path is None
+    assert isinstance(refusal(many), PayloadTooLargeError)
+
+
+WIDE = [{str(key): "v" * 10 for key in range(60)} for _ in range(1500)]
+
+
+def test_each_part_has_its_share_of_what_is_looked_at() -> None:
+    assert named(WIDE, {"body": BIG * 100})[0] == "args[1]['body']"
+    assert named({"rows": WIDE, "deep": {"body": BIG * 100}}) == ["args[0]['deep']['body']"]
+    assert named([{"id": row, "lines": [BIG * 10 if row == 3 else "a"]} for row in range(1500)], "y" * 900) == [
+        "args[0][3]['lines'][0]"
+    ]
+
+
 def size_of(value: Any) -> int:
     data = SLIM.dump(value)
     assert data is not None
@@ -294,6 +347,24 @@ def test_looking_for_the_largest_is_bounded(value: Any) -> None:
         )
 
     assert python_calls(look) < 1_500_000
+
+
+def test_what_is_deep_inside_is_found_beside_much_else() -> None:
+    deep: Any = {"body": BIG * 100}
+    for _ in range(40):
+        deep = {"before": [[1] * 20], "next": deep, "after": [[2] * 20]}
+    for args in ((deep, BIG * 10), (BIG * 10, deep, WIDE)):
+        _, [(path, size_bytes), *_] = measure(call_parts(None, args, {}), SLIM.travels_as)
+        assert path.startswith(f"args[{args.index(deep)}]['next']['next']")
+        assert size_bytes == len(BIG) * 100 + 5
+
+
+def test_what_is_deep_inside_takes_no_longer_to_find() -> None:
+    shallow, deep = (
+        python_calls(partial(measure, call_parts(None, (nested(levels, WIDE),), {}), SLIM.travels_as))
+        for levels in (0, 200)
+    )
+    assert deep < 2 * shallow
 
 
 def test_nothing_of_a_class_of_the_user_is_run() -> None:
