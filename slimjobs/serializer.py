@@ -193,11 +193,12 @@ def go_on_with(serializer: Any, stored: bytes) -> Any:
     is_ours = serializer is Serializer
     if is_ours and not settings().read_pickle:
         return serializer
-    first_byte = inflate_beginning(stored, 1024)[:1]
-    if first_byte == codec.MAGIC:
-        return Serializer
-    # Stock workers and callers may be the next to read it.
-    return Pickle if is_ours and first_byte else serializer
+    beginning = inflate_beginning(stored, 1024)
+    if is_ours:
+        # Stock workers and callers may be the next to read it.
+        return serializer if beginning[:1] in (codec.MAGIC, b"") else Pickle
+    # One byte would not do: what is encrypted may begin with any.
+    return Serializer if beginning.startswith(_CALL_HEADERS) else serializer
 
 
 def _with_refs(value: Any) -> Any:
@@ -233,6 +234,8 @@ def _least_bytes(call: Call, room: int) -> int:
     return size_bytes
 
 
+# The array of a call, or of one whose arguments are a list, which is written as any other value.
+_CALL_HEADERS = codec.HEADER + b"\x94", codec.HEADER + b"\x91\x95"
 # What pickle and JSON raise of a value that they cannot write.
 _UNWRITABLE = (TypeError, AttributeError, pickle.PicklingError)
 _RQS_OWN = (DefaultSerializer, Pickle, JSONSerializer)

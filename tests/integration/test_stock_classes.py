@@ -279,6 +279,26 @@ def test_a_serializer_that_builds_on_ours_writes_all_there_is_of_a_job(redis: Re
     assert Hidden.loads(b64decode(results[0][1][b"return_value"])) == ["dear"]
 
 
+class Lucky:
+    """Writes bytes whose first is that of our format, as one of 256 that are encrypted does."""
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        return b"\xc1" + DefaultSerializer.dumps(value)
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        return DefaultSerializer.loads(data[1:])
+
+
+def test_a_serializer_may_write_the_first_byte_of_our_format(redis: Redis) -> None:
+    job = Queue("q", connection=redis, serializer=Lucky).enqueue(sample_app.give_back, "x", meta={"note": 1})
+    run_worker(Worker, "q", redis, serializer=Lucky)
+
+    again = Job.fetch(job.id, connection=redis, serializer=Lucky)
+    assert (again.return_value(), again.args, again.meta) == ("x", ("x",), {"note": 1})
+
+
 # A migration: readers first, writers second.
 
 
@@ -360,6 +380,9 @@ def test_a_job_of_ours_is_read_as_such_whatever_serializer_its_reader_has(redis:
     assert (read.args, read.meta) == ((Ref("queue_samples.Letter", 1),), {"by": Ref("queue_samples.Letter", 1)})
     read.save()
     assert Job.fetch(made.id, connection=redis).meta == read.meta
+
+    listed = rq.Queue("q", connection=redis, serializer=Serializer).enqueue(sample_app.record, args=[1], kwargs={})
+    assert Job.fetch(listed.id, connection=redis, serializer=DefaultSerializer).args == [1]
 
 
 def test_with_pickle_a_job_is_written_and_shown_as_rqs_own(redis: Redis) -> None:
