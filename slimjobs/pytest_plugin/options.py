@@ -5,6 +5,7 @@ What few runs need is imported when they do, since every run of pytest comes by 
 
 from __future__ import annotations
 
+from glob import glob
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -85,7 +86,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--slimjobs-update-baseline",
         action="store_true",
-        help="write the baseline: what this run enqueues; shrunk tasks are tightened where all tests pass",
+        help="write the baseline: what this run enqueues; shrunk tasks are tightened where all tests run and pass",
     )
 
 
@@ -125,9 +126,13 @@ def read_options(config: pytest.Config) -> RunOptions:
 
 
 def names_part_of_tests(config: pytest.Config) -> bool:
-    """Return whether a run was told to leave tests out, with files or tests on the command line or with --lf."""
-    base = config.invocation_params.dir
-    return bool(config.getoption("lf", False)) or not all(Path(base, name).is_dir() for name in config.args)
+    """Return whether a run was told to leave tests out: by paths, by where it was started, or by an option."""
+    if any(config.getoption(name, None) for name in ("lf", "ignore", "ignore_glob")):
+        return True
+    root = config.rootpath
+    named = [Path(config.invocation_params.dir, name).resolve() for name in config.args]
+    everything = [Path(root, path).resolve() for path in _testpaths(config)] or [root.resolve()]
+    return not all(any(path.is_relative_to(each) for each in named) for path in everything)
 
 
 def options_of(item: pytest.Item | None, run: RunOptions) -> OptionsOfTest:
@@ -154,6 +159,13 @@ def options_of(item: pytest.Item | None, run: RunOptions) -> OptionsOfTest:
         actions["mode"] = "off"
     limits = import_module("slimjobs.limits").Limits(**sizes) if sizes else None
     return OptionsOfTest(limits, Rules(**actions, baseline=run.baseline, tells_large="warn_bytes" in sizes))
+
+
+def _testpaths(config: pytest.Config) -> list[str]:
+    """Return the paths that tests are looked for in where none is named, as pytest finds them."""
+    patterns = config.getini("testpaths")
+    # Path.glob takes neither "." nor an absolute path.
+    return [path for each in patterns for path in glob(each, root_dir=config.rootpath, recursive=True)]  # noqa: PTH207  # see above
 
 
 def _add(parser: pytest.Parser, group: Any, name: str, text: str, metavar: str) -> None:

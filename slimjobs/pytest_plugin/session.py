@@ -83,6 +83,10 @@ class Session:
         """Know that some tests do not run."""
         self._is_whole = False
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Know that a module is skipped."""
+        self._is_whole &= not report.skipped
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Know that tests run, and are not only shown."""
@@ -159,6 +163,7 @@ class Session:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add to the summary what a test has enqueued, in whatever process; a test that runs again counts once."""
+        self._is_whole &= not report.skipped or hasattr(report, "wasxfail")
         tallies = getattr(report, _TALLIES, None)
         if tallies and report.outcome != "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures says so
             self._summary.add_report(report.nodeid, tallies)

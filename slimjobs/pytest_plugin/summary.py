@@ -104,7 +104,7 @@ class Summary:
         now, before = baselines.update_baseline(path, self._options.baseline, seen, may_lower=is_whole)
         self._notes.append(f"{path.name} lists {now} tasks now, and {before} before.")
         if before and not is_whole:
-            self._notes.append("None of them is tightened or dropped: that takes a run in which all tests pass.")
+            self._notes.append("None of them is tightened or dropped: all tests have to run for that, and to pass.")
 
     @property
     def _tallies(self) -> dict[str, Tally]:

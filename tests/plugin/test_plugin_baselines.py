@@ -129,6 +129,99 @@ def test_a_run_of_less_than_all_tests_tightens_and_drops_nothing(options: list[s
     assert baseline["app.greet"] > 80_000
 
 
+def make_two_folders(project: Project) -> None:
+    for folder, size in (("unit", 10), ("integration", 80_000)):
+        (project.path / folder).mkdir()
+        code = f"from app import publish\ndef test_it(queue): publish(queue, {size})\n"
+        (project.path / folder / f"test_{folder}.py").write_text(code)
+    write_baseline(project, send_email=90_000)
+
+
+UPDATE = ("--slimjobs-baseline=known.json", "--slimjobs-update-baseline")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["unit"], ["--ignore=integration/test_integration.py"], ["--ignore-glob=*_integration.py"], ["--pyargs", "unit"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("ini", ["", "testpaths = unit integration"])
+def test_a_run_of_some_folders_tightens_nothing(options: list[str], ini: str, project: Project) -> None:
+    project.ini(ini)
+    make_two_folders(project)
+    result = project.run(*UPDATE, *options)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["None of them is tightened or dropped: *"])
+    assert read_baseline(project) == {"app.send_email": 90_000}
+
+
+def test_a_run_that_is_started_in_a_folder_tightens_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.ini("slimjobs_baseline = known.json")
+    make_two_folders(project)
+    monkeypatch.chdir(project.path / "unit")
+    project.run("--slimjobs-update-baseline").assert_outcomes(passed=1)
+    assert read_baseline(project) == {"app.send_email": 90_000}
+
+
+@pytest.mark.parametrize(
+    ("ini", "options"),
+    [
+        ("", []),
+        ("", ["."]),
+        ("testpaths = unit integration", []),
+        ("testpaths = unit integration", ["integration/", "unit"]),
+        ("testpaths = unit integration", ["."]),
+        ("testpaths = u*t *tegration", ["unit", "integration"]),
+        ("testpaths = .", []),
+    ],
+)
+def test_a_run_of_all_folders_tightens(ini: str, options: list[str], project: Project) -> None:
+    project.ini(ini)
+    make_two_folders(project)
+    project.run(*UPDATE, *options).assert_outcomes(passed=2)
+    assert read_baseline(project) == {"app.send_email": payload_bytes(80_000)}
+
+
+SKIPPING = {
+    "marked": "import pytest\n@pytest.mark.skipif(True, reason='')\ndef test_large(queue): ...",
+    "by a fixture": """
+        import pytest
+        @pytest.fixture
+        def database(): pytest.skip("there is none")
+        def test_large(queue, database): ...
+        """,
+    "by the test": "import pytest\ndef test_large(queue): pytest.skip('not today')",
+    "a module": "import pytest\npytest.importorskip('no_such_module')\ndef test_large(queue): ...",
+    "unittest": "import unittest\nclass TestLarge(unittest.TestCase):\n    def test_it(self): self.skipTest('')",
+}
+
+
+@pytest.mark.parametrize("code", SKIPPING.values(), ids=list(SKIPPING))
+def test_a_run_in_which_a_test_is_skipped_tightens_nothing(code: str, project: Project) -> None:
+    write_baseline(project, send_email=90_000)
+    project.test(code, test_small="from app import publish\ndef test_small(queue): publish(queue, 10)")
+    result = project.run(*UPDATE)
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["None of them is tightened or dropped: *"])
+    assert read_baseline(project) == {"app.send_email": 90_000}
+
+
+def test_a_test_that_fails_as_expected_has_run(project: Project) -> None:
+    write_baseline(project, send_email=90_000)
+    project.test(
+        """
+        import pytest
+        from app import publish
+        @pytest.mark.xfail
+        def test_large(queue):
+            publish(queue, 80_000)
+            assert 1 == 2
+        """
+    )
+    project.run(*UPDATE).assert_outcomes(xfailed=1)
+    assert read_baseline(project) == {"app.send_email": payload_bytes(80_000)}
+
+
 def test_a_run_that_is_interrupted_leaves_it_as_it_was(project: Project) -> None:
     write_baseline(project, send_email=90_000)
     project.test(
@@ -214,6 +307,11 @@ def test_it_is_not_tightened_where_tests_are_left_out_under_xdist(project: Proje
     options = ("-n", "1", "--slimjobs-baseline=known.json", "--slimjobs-update-baseline")
     project.run_apart(*options, "-k", "large")
     assert read_baseline(project)["app.send_email"] == 90_000
+    for code in (SKIPPING["marked"], SKIPPING["a module"]):
+        project.pytester.makepyfile(test_skipped=code)
+        project.run_apart(*options)
+        assert read_baseline(project)["app.send_email"] == 90_000
+    (project.path / "test_skipped.py").unlink()
     project.run_apart(*options)
     assert read_baseline(project)["app.send_email"] == payload_bytes(80_000)
 
