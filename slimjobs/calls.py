@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TASK_ATTRIBUTE = "slimjobs_task"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Call:
     """What a job carries, before it is bytes.
 
@@ -48,6 +48,10 @@ class Call:
     meta: dict[str, Any] | None = None
     commit: Commit | None = None
     is_task: bool = False
+
+    def __repr__(self) -> str:
+        # pytest, Sentry and others show what an error's last frame was given.
+        return f"<Call of {self.task}>"
 
     def parts(self) -> dict[str, Any]:
         """Return what the call carries, by path."""

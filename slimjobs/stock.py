@@ -44,18 +44,12 @@ def slim_down(
     """
     meta, told = split(options.get("meta"))
     call = Call(task, task, None, args, kwargs, meta, is_task=True)
-    form = format_of(queue.serializer)
-    limits = for_task(task)
     models: list[Any] = []
     try:
-        # Before the models are looked for, since that walks all there is.
-        if form.exceeds(call, limits.room):
-            raise too_large(call, None, limits.room, form)
-        try:
-            args, kwargs = tagging.dehydrate((args, kwargs), queue.serializer, limits.room, models)
-        except Refused as refused:
-            raise locate(refused, task, call.parts(), limits.room) from None
-        payload = build(Call(task, task, None, args, kwargs, meta), limits, form, queue.name)
+        args, kwargs = _with_refs(queue, call, models)
+        payload = build(
+            Call(task, task, None, args, kwargs, meta), for_task(task), format_of(queue.serializer), queue.name
+        )
     except PayloadTooLargeError:
         refusals.note(queue.connection, queue.name, task)
         raise
@@ -66,6 +60,18 @@ def slim_down(
     # Of what was given: a ref may be a dict by now.
     description = describe_call(task, call.args, call.kwargs, with_values=settings().describe == "values")
     return args, kwargs, {"description": description, **options, "meta": meta}, known
+
+
+def _with_refs(queue: RQQueue, call: Call, models: list[Any]) -> Any:
+    """Return a call's arguments with refs in place of models, which are added to a list; raises as `slim_down`."""
+    form, room = format_of(queue.serializer), for_task(str(call.task)).room
+    # Before the models are looked for, since that walks all there is.
+    if form.exceeds(call, room):
+        raise too_large(call, None, room, form)
+    try:
+        return tagging.dehydrate((call.args, call.kwargs), queue.serializer, room, models)
+    except Refused as refused:
+        raise locate(refused, call.task, call.parts(), room) from None
 
 
 def _writes_alike(serializer: RQSerializer, other: RQSerializer) -> bool:

@@ -90,6 +90,30 @@ def test_it_names_what_sets_the_limit_and_no_baseline_for_what_was_refused(proje
     }
 
 
+def test_the_traceback_of_a_refusal_shows_no_value(project: Project) -> None:
+    project.test(
+        """
+        import rq, slimjobs
+        from app import send_email
+
+        SECRET = chr(33) * 20
+
+        def test_queue(slim_queue):
+            slim_queue.enqueue(send_email, SECRET * 5000)
+
+        def test_path(slim_queue):
+            slim_queue.enqueue(send_email, [SECRET, object()])
+
+        def test_task(redis):
+            slimjobs.job(rq.Queue("letters", connection=redis))(send_email).enqueue(text=SECRET * 5000)
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*call = <Call of app.send_email>*"])
+    result.stdout.no_fnmatch_line("*!!!!!*")
+
+
 def test_it_names_the_test_where_a_thread_calls_nothing_but_rq(project: Project) -> None:
     project.test(
         """
