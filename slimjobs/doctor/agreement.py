@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from slimjobs.backlog.processes import CronTask, Process
     from slimjobs.doctor.writers import Writer
 
-_READ_PICKLE = "with SLIMJOBS_READ_PICKLE=1"
 _MOST_NAMES = 3
 
 
@@ -157,9 +156,8 @@ def _check_waiting(
 
 def _fix(kind: str, reads: set[str]) -> str:
     if kind == PICKLE and SLIM in reads:
-        return (
-            f"Start it {_READ_PICKLE} while there are pickled jobs; `slimjobs repack` rewrites those that carry models."
-        )
+        rewrites = "`slimjobs repack` rewrites those that carry models"
+        return f"Start it with SLIMJOBS_READ_PICKLE=1 while there are pickled jobs; {rewrites}."
     if kind == SLIM:
         return "Start it without --serializer, or with --serializer slimjobs.Serializer."
     return f"Give the queue and its workers one serializer; what is {kind} needs a worker that reads it meanwhile."
@@ -177,9 +175,8 @@ def _check_leftovers(
     if failed and slim and not readers:
         jobs = "job is" if failed == 1 else "jobs are"
         words = f"{failed:,} failed {jobs} pickled, and no worker reads such a job when it is requeued"
-        yield Finding(
-            subject, WARNING, words, f"Start a worker {_READ_PICKLE} before requeueing them, or use `slimjobs repack`."
-        )
+        fix = "Start a worker with SLIMJOBS_READ_PICKLE=1 before requeueing them, or use `slimjobs repack`."
+        yield Finding(subject, WARNING, words, fix)
 
 
 def _check_scheduler(subject: str, queue: str, fleet: Fleet) -> Iterator[Finding]:
