@@ -95,10 +95,6 @@ def queue(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Queu
     monkeypatch.setenv(queue_samples.URL_VARIABLE, redis_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PYTHONPATH", str(queue_samples.SUPPORT_FOLDER))  # for the processes that they start
-    # What runs in the process of the tests would leave it so.
-    monkeypatch.setattr("slimjobs.cli.audit.standing_aside", iter)
-    for command in ("quarantine", "restore", "repack"):
-        monkeypatch.setattr(f"slimjobs.cli.{command}.stand_back", lambda: None)
     return Queue("mail", connection=redis)
 
 
@@ -174,6 +170,8 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("SLIMJOBS_") and not name.startswith("SLIMJOBS_TEST")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)  # a test of Django's asks for `shop`
+    # A process that has gone behind all others, as some commands do, cannot come back.
+    monkeypatch.setattr("slimjobs.cli.manners._go_after_others", lambda _: None)
     for module, attribute in (
         (registry, "_by_class"),
         (registry, "_by_name"),

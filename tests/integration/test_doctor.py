@@ -70,7 +70,6 @@ def make_app(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("slimjobs.cli.doctor.standing_aside", iter)  # the process of the tests would stay so
 
     def make(queues: str = "") -> ModuleType:
         (tmp_path / "doctored.py").write_text(APP.replace("QUEUES", queues))
