@@ -20,6 +20,8 @@ _MOST_PARTS = 3
 _MOST_DEPTH = 200
 _MOST_CHARACTERS = 120
 _MOST_KEY_CHARACTERS = 40
+_MANY_ITEMS = 100
+_DIVIDE = "Enqueue a job for every so many of its items, pass what selects them, or set max_bytes= on this job."
 # A part is named rather than its container while it holds more than half of it.
 _DOMINANT = 0.5
 
@@ -67,6 +69,12 @@ def measure(
             break
         blamed.append(_descend(path, value, size_bytes, scale))
     return sum(weight.least_bytes for weight in weights), blamed
+
+
+def hint_for(parts: Mapping[str, Any], largest: Sequence[Part]) -> str:
+    """Return the next step where the largest part is an argument of many items, none of them large; else nothing."""
+    value = parts.get(largest[0][0]) if largest else None
+    return _DIVIDE if isinstance(value, CONTAINERS) and len(value) >= _MANY_ITEMS else ""
 
 
 def find_path(parts: Mapping[str, Any], culprit: object) -> str | None:

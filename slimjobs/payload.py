@@ -216,6 +216,7 @@ def too_large(call: Call, size_bytes: int | None, limit_bytes: int, form: Format
     total_bytes, largest = form.measure(call)
     least_bytes = size_bytes or max(total_bytes, limit_bytes + 1)
     error = PayloadTooLargeError(task=call.task, size_bytes=least_bytes, limit_bytes=limit_bytes, parts=largest)
+    error.hint = parts.hint_for(call.parts(), largest) or error.hint
     error.at_least = size_bytes is None
     listeners.refused(error)
     return error

@@ -110,6 +110,18 @@ def test_the_error_names_what_is_to_blame_and_no_value(redis: Redis) -> None:
     assert "slimjobs.register()" in str(caught.value)
 
 
+def test_the_next_step_is_for_what_is_to_blame(redis: Redis) -> None:
+    queue = Queue("q", connection=redis)
+    addresses = [f"subscriber{number}@example.org" for number in range(30_000)]
+    for many in (addresses, set(addresses), [sample_app.Email(number) for number in range(3000)]):
+        with pytest.raises(PayloadTooLargeError, match="\nEnqueue a job for every so many of its items") as caught:
+            queue.enqueue(sample_app.record, "x" * 3000, to=many)
+        assert caught.value.parts[0][0] == "kwargs['to']"
+    for one in ("x" * 70_000, ["x" * 70_000], {"body": "x" * 70_000}):
+        with pytest.raises(PayloadTooLargeError, match="\nPass an id, register the class"):
+            queue.enqueue(sample_app.record, one)
+
+
 @pytest.mark.parametrize("in_pipeline", [False, True])
 def test_one_batch_is_enqueued_whole_or_not_at_all(redis: Redis, in_pipeline: bool) -> None:
     size_bytes = size_of(Queue("q", connection=redis), "x" * 100)
