@@ -119,8 +119,10 @@ def test_jobs_go_back_before_those_that_an_interrupted_quarantine_had_still_to_t
     quarantine.close()
     assert queue.job_ids == ["first", "e", "z"]
     rq.SimpleWorker([queue], connection=redis).work(max_jobs=1, logging_level="CRITICAL")
+    for name in ("y", "x"):
+        queue.enqueue(note_run, name, job_id=name, at_front=True)
     assert not [outcome for outcome in restore(redis, tmp_path / "jobs") if outcome.problem]
-    assert queue.job_ids == [*"abcde", "z"]
+    assert queue.job_ids == ["x", "y", *"abcde", "z"]
 
 
 def take_as_before(*arguments: Any) -> Any:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ResponseError
 
-from slimjobs.cli.connecting import add_redis_url, connect, name_of
+from slimjobs.cli.connecting import add_redis_url, connect, explain, name_of
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 
 def database_of(*argv: str) -> object:
@@ -78,3 +83,14 @@ def test_a_connection_is_called_by_its_place_without_the_password(url: str, name
     parser = argparse.ArgumentParser()
     add_redis_url(parser)
     assert name_of(connect(parser.parse_args(["-u", url]))) == name
+
+
+def test_what_redis_refuses_is_told_of_without_what_it_was_sent(redis: Redis) -> None:
+    redis.set("text", "1")
+    with redis.pipeline() as pipeline:
+        pipeline.hset("text", "data", "secret of pipeline caused error: it")
+        with pytest.raises(ResponseError) as caught:
+            pipeline.execute()
+
+    assert "secret" in str(caught.value)
+    assert explain(caught.value).startswith("WRONGTYPE")

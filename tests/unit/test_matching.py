@@ -84,6 +84,18 @@ def test_many_keys_take_few_queries(keys: list[str], most_queries: int) -> None:
     assert table.queries <= most_queries
 
 
+@pytest.mark.parametrize("others", [0, 3, 30])
+def test_a_key_that_finds_two_rows_has_neither(others: int) -> None:
+    keys = ["ab", "c", *GONE[:others]]
+
+    def ask(some: list[str]) -> dict[str, list[str]]:
+        two = ["Ab", "aB"] if "ab" in some else []
+        return {key: [key] for key in (*two, *("c" for key in some if key == "c"))}
+
+    found = matched(keys, ask)
+    assert [key for key in keys if key in found] == ["c"]
+
+
 @pytest.mark.parametrize("queries", range(1, 12))
 def test_a_row_that_is_deleted_meanwhile_is_given_to_no_other_key(queries: int) -> None:
     table = Table(["e"])
