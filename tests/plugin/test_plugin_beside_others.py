@@ -345,7 +345,8 @@ def test_a_naive_django_application_is_told_how_to_be_repaired(shop: Project) ->
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(
         [
-            "shop.jobs.send_email: payload is 97.9 KiB, limit is 64.0 KiB; largest is args?0?.body (97.7 KiB).",
+            # 97.9 KiB; with Django 6, whose pickles are longer, 98.0.
+            "shop.jobs.send_email: payload is 9?.? KiB, limit is 64.0 KiB; largest is args?0?.body (97.7 KiB).",
             "  And args?0? is a whole Email, with every field it has: the worker gets old data.",
             "  It was enqueued at shop/views.py:8, in publish: queue.enqueue(send_email, email, chunk, job_id=*",
             "  So were 2 further jobs of this task.",
